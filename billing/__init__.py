@@ -1,0 +1,1 @@
+"""Subscription billing on i'mport billing keys."""

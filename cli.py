@@ -1,0 +1,6 @@
+"""Run the `billing` command from a checkout: `python cli.py …` is the same as `billing …`."""
+
+from billing.commands import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What can be bought: money, calendar, prices, plan files. Knows nothing of billing."""

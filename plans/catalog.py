@@ -153,9 +153,7 @@ class Change:
         return f"{subject}: {self.words}"
 
 
-def changes(
-    current: Mapping[str, PlanLike], wanted: Plan, *, sold: Collection[tuple[str, int]] = frozenset()
-) -> list[Change]:
+def changes(current: Mapping[str, PlanLike], wanted: Plan, *, sold: Collection[tuple[str, int]] = frozenset()) -> list[Change]:
     """Return what applying `wanted` would do, the plan first, then its prices in their order.
 
     Nothing is written here. Whoever writes must look at `sold` again inside the same

@@ -18,7 +18,7 @@ from plans.calendar import COUNT_MAX, Alignment, Interval
 from plans.catalog import AMOUNT_MAX, CODE, NAME_LENGTH_MAX, TRIAL_DAYS_MAX, Plan, Price, fits_order_name
 from plans.money import MINOR_DIGITS, Money
 from plans.toml_lines import Path as KeyPath
-from plans.toml_lines import key_lines, line_of
+from plans.toml_lines import key_lines, line_of, shown, spelled
 
 FILE_SIZE_MAX: Final = 1_000_000  # bytes; a catalogue is a few hundred lines, anything this large is a wrong file
 
@@ -38,7 +38,7 @@ _RULES: Final[dict[str, tuple[str, str]]] = {
     ),
     "name": (
         f"must be 1 to {NAME_LENGTH_MAX} printable characters without blanks around them",
-        "write a shorter, plain name: buyers read it on the receipt, and the PG takes no longer one",
+        'write name = "Pro" or the like: buyers read it on the receipt, and the PG takes no longer one',
     ),
     "amount": (_MONEY, "write it without quotes, point or separators, such as amount = 9900"),
     "setup_fee": (_MONEY, "write it without quotes, point or separators, such as setup_fee = 5000"),
@@ -182,12 +182,10 @@ def parse_plan(text: str, source_name: str) -> Plan:
     try:
         plan = _Document.model_validate(document).plan
     except ValidationError as error:
-        found += [
-            _told(details["type"], details["loc"], details["input"]) for details in error.errors(include_url=False)
-        ]
+        found += [_told(details["type"], details["loc"], details["input"]) for details in error.errors(include_url=False)]
     found += _repeated_codes(document, lines)
     if plan is None or found:
-        told = [Problem(source_name, line_of(lines, path), _spelled(path), *words) for path, *words in found]
+        told = [Problem(source_name, line_of(lines, path), spelled(path), *words) for path, *words in found]
         raise PlanFileError.of(sorted(told, key=lambda problem: problem.line or 0))
     return Plan(plan.code, plan.name, tuple(_price(table, plan) for table in plan.prices))
 
@@ -212,11 +210,14 @@ def _loaded(text: str, source: str) -> tuple[dict[str, Any], dict[KeyPath, int]]
         return tomllib.loads(text), key_lines(text)
     except RecursionError as error:
         raise PlanFileError(source, None, "", "is nested too deeply", "write a plan file") from error
-    except ValueError as error:  # also what int() says to a number of thousands of digits
-        place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", str(error))
-        line = int(place[1]) if place and place[1] else text.count("\n") + 1 if place else None
-        problem = f"is not TOML: {str(error)[: place.start()] if place else error}".rstrip(".")
+    except tomllib.TOMLDecodeError as error:
+        words, line = str(error), None
+        if place := re.search(r" \(at (?:line (\d+), column \d+|end of document)\)", words):
+            words, line = words[: place.start()], int(place[1] or text.count("\n") + 1)
+        problem = f"is not TOML: {words}"
         raise PlanFileError(source, line, "", problem, "correct the line, or quote the text in it") from error
+    except ValueError as error:  # Python does not read decimal numbers of more than 4300 digits
+        raise PlanFileError(source, None, "", "holds an endless number", "write a plan file") from error
 
 
 def _told(kind: str, path: KeyPath, value: object) -> tuple[KeyPath, str, str]:
@@ -227,7 +228,7 @@ def _told(kind: str, path: KeyPath, value: object) -> tuple[KeyPath, str, str]:
         near = difflib.get_close_matches(key, known, n=1)
         return path, "is not a known key", f"write {near[0]}" if near else f"known here: {', '.join(known)}"
     must, cure = _RULES[key]
-    return path, "is missing" if kind == "missing" else f"{must} (got {_shown(value)})", cure
+    return path, "is missing" if kind == "missing" else f"{must} (got {shown(value)})", cure
 
 
 def _repeated_codes(document: Mapping[str, Any], lines: Mapping[KeyPath, int]) -> list[tuple[KeyPath, str, str]]:
@@ -240,28 +241,6 @@ def _repeated_codes(document: Mapping[str, Any], lines: Mapping[KeyPath, int]) -
         code = price.get("code") if isinstance(price, dict) else None
         path: KeyPath = ("plan", "prices", index, "code")
         if isinstance(code, str) and first.setdefault(code, path) != path:
-            words = f"{_shown(code)} is already used on line {lines[first[code]]}"
+            words = f"{shown(code)} is already used on line {lines[first[code]]}"
             found.append((path, words, "write another code, one per price"))
     return found
-
-
-def _spelled(path: KeyPath) -> str:
-    words = ""
-    for part in path:
-        if isinstance(part, int):
-            words += f"[{part}]"
-        else:
-            words += ("." if words else "") + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else repr(part))
-    return words
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict | list):
-        return "a table" if isinstance(value, dict) else "an array"
-    if isinstance(value, bool):
-        words = str(value).lower()
-    elif isinstance(value, int) and value.bit_length() > 200:
-        words = hex(value)  # Python refuses to write out a decimal number of thousands of digits
-    else:
-        words = f'"{value}"' if isinstance(value, str) else str(value)
-    return words if len(words) <= 60 else f"{words[:57]}…"

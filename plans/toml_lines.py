@@ -1,4 +1,4 @@
-"""Where each key of a TOML document is written.
+"""Where each key of a TOML document is written, and how to speak of it.
 
 tomllib gives values without places, and "amount must not be negative" is of little help
 in a file of twenty prices. This scanner reads a document that tomllib has accepted, so
@@ -43,6 +43,30 @@ def line_of(lines: dict[Path, int], path: Path) -> int | None:
         if path[:length] in lines:
             return lines[path[:length]]
     return None
+
+
+def spelled(path: Path) -> str:
+    """Return the key as a person would write it: plan.prices[0].amount."""
+    words = ""
+    for part in path:
+        if isinstance(part, int):
+            words += f"[{part}]"
+        else:
+            words += ("." if words else "") + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else repr(part))
+    return words
+
+
+def shown(value: object) -> str:
+    """Return a value as the file has it, cut to 60 characters; a table or array is only named as such."""
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "an array"
+    if isinstance(value, bool):
+        words = str(value).lower()
+    elif isinstance(value, int) and value.bit_length() > 200:
+        words = hex(value)  # Python refuses to write out a decimal number of thousands of digits
+    else:
+        words = f'"{value}"' if isinstance(value, str) else str(value)
+    return words if len(words) <= 60 else f"{words[:59]}…"
 
 
 class _Scanner:

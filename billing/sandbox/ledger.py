@@ -1,0 +1,90 @@
+"""The PG's own truth, for whoever wants to check an engine's books against it."""
+
+import json
+from typing import Any
+
+from billing.sandbox.state import State
+
+_PAYMENT = (
+    "imp_uid",
+    "merchant_uid",
+    "customer_uid",
+    "amount",
+    "cancel_amount",
+    "currency",
+    "status",
+    "usage",
+    "pay_method",
+    "card_number",
+    "started_at",
+    "paid_at",
+    "failed_at",
+    "cancelled_at",
+    "fail_reason",
+)
+_KEY = ("customer_uid", "card_number", "behaviour", "charges", "inserted", "updated", "deleted_at")
+
+
+def ledger(state: State, now: float) -> dict[str, Any]:
+    """Return everything that happened, with no lag, no hiding and no fault in between.
+
+    `payments` are all records; `arrivals` every request that asked to move money, with the
+    instants between which it ran and what came of it; `double_charged` the order numbers
+    for which more than one payment keeps money.
+    """
+    payments = [_payment(row) for row in state.all("SELECT * FROM payments ORDER BY seq")]
+    refunds = [dict(row) for row in state.all("SELECT * FROM refunds ORDER BY seq")]
+    keeping = [payment for payment in payments if payment["kept"] > 0]
+    return {
+        "now": now,
+        "payments": payments,
+        "refunds": refunds,
+        "arrivals": [dict(row) for row in state.all("SELECT * FROM arrivals ORDER BY seq")],
+        "billing_keys": [_key(row) for row in state.all("SELECT * FROM billing_keys ORDER BY id")],
+        "schedules": [_schedule(row) for row in state.all("SELECT * FROM schedules ORDER BY seq")],
+        "notices": [{**dict(row), "facts": json.loads(row["facts"])} for row in state.all("SELECT * FROM notices ORDER BY id")],
+        "totals": {
+            "payments": len(payments),
+            "paid": len(keeping),
+            "failed": sum(payment["status"] == "failed" for payment in payments),
+            "charged": sum(payment["amount"] for payment in payments if payment["took_money"]),
+            "refunded": sum(payment["cancel_amount"] for payment in payments),
+            "kept": sum(payment["kept"] for payment in payments),
+        },
+        "double_charged": _doubles(keeping),
+    }
+
+
+def _payment(row: Any) -> dict[str, Any]:
+    """Return a record; `kept` is the money of it that the merchant has. Issuing a key moves none."""
+    took_money = row["paid_at"] > 0 and row["usage"] != "issue"
+    return {
+        **{name: row[name] for name in _PAYMENT},
+        "sandbox": bool(row["sandbox"]),
+        "took_money": took_money,
+        "kept": row["amount"] - row["cancel_amount"] if took_money else 0,
+    }
+
+
+def _key(row: Any) -> dict[str, Any]:
+    flags = {"is_current": bool(row["is_current"]), "alive_at_pg": bool(row["alive_at_pg"])}
+    return {**{name: row[name] for name in _KEY}, **flags}
+
+
+def _schedule(row: Any) -> dict[str, Any]:
+    return {name: row[name] for name in row.keys() if name not in ("seq", "uid_key", "echo")}  # noqa: SIM118 - a sqlite3.Row
+
+
+def _doubles(keeping: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for payment in keeping:
+        groups.setdefault(payment["merchant_uid"], []).append(payment)
+    return [
+        {
+            "merchant_uid": merchant_uid,
+            "imp_uids": [payment["imp_uid"] for payment in group],
+            "kept": sum(payment["kept"] for payment in group),
+        }
+        for merchant_uid, group in groups.items()
+        if len(group) > 1
+    ]

@@ -1,6 +1,5 @@
 """What a test can do to the sandbox and no merchant can do to a PG: everything under `/_sandbox/`, without a token."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,7 @@ from billing.sandbox import faults, refunds, vbanks
 from billing.sandbox.call import Call
 from billing.sandbox.faults import Fault, parse_fault
 from billing.sandbox.ledger import ledger
-from billing.sandbox.wire import JSON_HEADERS, Answer, Refused, envelope, number
+from billing.sandbox.wire import JSON_HEADERS, Answer, Refused, envelope, number, to_json
 
 
 def serve(call: Call, segments: tuple[str, ...]) -> Answer:
@@ -25,7 +24,7 @@ def serve(call: Call, segments: tuple[str, ...]) -> Answer:
 
 
 def _plain(content: Any, *, status: int = 200) -> Answer:
-    return Answer(status, dict(JSON_HEADERS), json.dumps(content, ensure_ascii=False).encode())
+    return Answer(status, dict(JSON_HEADERS), to_json(content).encode())
 
 
 def _health(call: Call) -> Answer:

@@ -46,6 +46,17 @@ FAULTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Name → what happens, and the paths it concerns while a fault names none of its own."""
 
 _ONCE_BY_DEFAULT = frozenset({"token_revoked"})
+_WITH_SECONDS = frozenset(
+    {
+        "slow_approval",
+        "lookup_lag",
+        "late_approval",
+        "pending",
+        "webhook_reorder",
+        "webhook_early",
+        "rate_limit",
+    }
+)
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -76,6 +87,14 @@ class Fault:
             raise ValueError(f"{self.name}: times {self.times!r} must be a whole number of at least 1")
         if self.card is not None and not re.fullmatch(r"[0-9]{4}|[0-9]{15,16}", digits_of(str(self.card))):
             raise ValueError(f"{self.name}: card must be a card number or its last four digits")
+
+        try:
+            if self.name in _WITH_SECONDS:
+                seconds(self.value, 0)
+            elif self.name == "wrong_amount" and self.value is not None:
+                float(self.value)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "Fault":

@@ -6,7 +6,7 @@ from typing import Any
 from billing.sandbox import lookups
 from billing.sandbox.call import Call
 from billing.sandbox.cards import Card, read_card
-from billing.sandbox.wire import Refused, Reply, listing, require, text
+from billing.sandbox.wire import Refused, Reply, listing, require, text, to_json
 
 _REFUSAL = "카드정보 인증 및 빌키 발급에 실패하였습니다."
 _OWNER_LIMITS = {
@@ -60,7 +60,7 @@ def keep(call: Call, customer_uid: str, card: Card, owner: dict[str, str | None]
         card_number=card.masked,
         behaviour=card.behaviour,
         valid_until=card.valid_until,
-        echo=json.dumps(echo, ensure_ascii=False),
+        echo=to_json(echo),
         inserted=earlier["inserted"] if earlier is not None else call.now,
         updated=call.now,
     )

@@ -93,13 +93,12 @@ def by_status(call: Call) -> dict[str, Any]:
     if status != "all" and status not in _STATUSES:
         raise Refused(1, BAD_STATUS, status=400)
     asked_to, asked_from = number(call.query, "to"), number(call.query, "from")
-    # A record of this very second is older than the end of the second the caller names.
-    to = call.now if asked_to is None else asked_to + 1
-    since = (asked_to if asked_to is not None else call.now) - _WINDOW_SECONDS if asked_from is None else asked_from
-    if since > to or to - since > _WINDOW_SECONDS + 1:
+    to = int(call.now) if asked_to is None else asked_to
+    since = to - _WINDOW_SECONDS if asked_from is None else asked_from
+    if since > to or to - since > _WINDOW_SECONDS:
         raise Refused(1, "조회기간은 최대 90일까지 가능합니다.", status=400)
-    where = "moved_at >= ? AND moved_at <= ? AND visible_at <= ?"
-    values: list[Any] = [since, to, call.now]
+    where = "moved_at >= ? AND moved_at < ? AND visible_at <= ?"
+    values: list[Any] = [since, to + 1, call.now]  # the named second belongs to the window whole
     if status != "all":
         where += " AND status = ?"
         values.append(status)

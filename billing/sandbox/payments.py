@@ -6,6 +6,7 @@ from typing import Any
 
 from billing.sandbox import webhooks
 from billing.sandbox.call import Call
+from billing.sandbox.wire import to_json
 
 _ANNOTATION = {
     "emb_pg_provider": None,
@@ -174,7 +175,7 @@ def book(
         sandbox=sandbox,
         fail_reason=fail_reason,
         notice_url=notice_url,
-        echo=json.dumps(echo, ensure_ascii=False),
+        echo=to_json(echo),
     )
     return by_imp_uid(call, serial.imp_uid)
 

@@ -6,7 +6,7 @@ from typing import Any
 from billing.sandbox import payments
 from billing.sandbox.call import Call
 from billing.sandbox.lookups import NOT_FOUND
-from billing.sandbox.wire import Refused, number, text
+from billing.sandbox.wire import Refused, number, text, to_json
 
 NO_RECEIPT = "현금영수증 발급 내역이 존재하지 않습니다."
 _CASH = ("vbank", "trans")
@@ -68,7 +68,7 @@ def _issued(call: Call, kind: str, ref: str, amount: float) -> dict[str, Any]:
         "receipt_url": None,
     }
     call.state.run("DELETE FROM receipts WHERE ref = ?", (key,))
-    call.state.insert("receipts", ref=key, facts=json.dumps(facts, ensure_ascii=False), applied_at=call.now)
+    call.state.insert("receipts", ref=key, facts=to_json(facts), applied_at=call.now)
     return _shown(kind, ref, call.state.one("SELECT * FROM receipts WHERE ref = ?", (key,)))
 
 

@@ -9,7 +9,7 @@ from billing.sandbox.call import Approval, Call
 from billing.sandbox.cards import read_card
 from billing.sandbox.faults import SCHEDULED
 from billing.sandbox.lookups import page_object, page_of
-from billing.sandbox.wire import Refused, listing, number, require, text
+from billing.sandbox.wire import Refused, listing, number, require, text, to_json
 
 NO_CUSTOMER = "등록된 고객정보가 없습니다."
 NOTHING_TO_REVOKE = "취소할 예약결제 기록이 존재하지 않습니다."
@@ -70,7 +70,7 @@ def _inserted(call: Call, item: dict[str, Any], customer_uid: str) -> int:
         amount=number(item, "amount"),
         currency=text(item, "currency", 3) or "KRW",
         schedule_at=item["schedule_at"],
-        echo=json.dumps(item, ensure_ascii=False),
+        echo=to_json(item),
     )
 
 

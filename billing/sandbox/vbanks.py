@@ -7,7 +7,7 @@ from billing.sandbox import payments, webhooks
 from billing.sandbox.call import Call
 from billing.sandbox.codes import BANKS
 from billing.sandbox.lookups import NOT_FOUND
-from billing.sandbox.wire import Refused, number, require, text
+from billing.sandbox.wire import Refused, number, require, text, to_json
 
 NOT_WAITING = "입금대기 상태의 가상계좌가 아닙니다."
 _LIMITS = {
@@ -66,7 +66,7 @@ def change(call: Call) -> dict[str, Any]:
         echo["shown"]["vbank_date"] = int(due)
     call.state.run(
         "UPDATE payments SET amount = ?, echo = ?, updated_at = ? WHERE imp_uid = ?",
-        (amount or row["amount"], json.dumps(echo, ensure_ascii=False), call.now, row["imp_uid"]),
+        (amount or row["amount"], to_json(echo), call.now, row["imp_uid"]),
     )
     return payments.annotation(call, payments.by_imp_uid(call, row["imp_uid"]))
 

@@ -12,6 +12,7 @@ from billing.sandbox.call import Call
 from billing.sandbox.config import SandboxConfig
 from billing.sandbox.faults import Subject, seconds
 from billing.sandbox.state import State
+from billing.sandbox.wire import to_json
 
 _RETRY_SECONDS = 60.0
 _CONNECT_SECONDS = 10.0
@@ -68,7 +69,7 @@ def tell(call: Call, payment: Any, *, cancellation_id: str | None = None, early:
             "notices",
             url=url,
             format=call.config.webhook_format,
-            facts=json.dumps(facts),
+            facts=to_json(facts),
             made_at=call.now,
             due_at=due_at,
             is_early=early,
@@ -85,7 +86,7 @@ def notice_of(row: Any) -> Notice:
         id=row["id"],
         url=row["url"],
         content_type="application/json" if as_json else "application/x-www-form-urlencoded",
-        body=(json.dumps(facts) if as_json else urlencode(facts)).encode(),
+        body=(to_json(facts) if as_json else urlencode(facts)).encode(),
         facts=facts,
         due_at=row["due_at"],
         state=row["state"],

@@ -133,6 +133,8 @@ def _sqlite(url: URL, pool_size: int) -> Engine:
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
+        # Without it INSERT OR REPLACE deletes a row and no trigger sees it.
+        connection.execute("PRAGMA recursive_triggers = ON")
         if not in_memory:
             _use_wal(connection)
         connection.execute("PRAGMA synchronous = FULL")

@@ -1,0 +1,117 @@
+"""Decide whether an open invoice may be charged now, and under which number. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from billing.domain.attempt import (
+    NUMBERS_PER_INVOICE,
+    PROBE_WINDOW,
+    AttemptState,
+    ChargeAttempt,
+    Trigger,
+    Way,
+    merchant_uid,
+)
+from billing.domain.customer import BillingKey, Customer
+from billing.domain.evidence import ChargeOrder, PaymentFact, PaymentStatus
+from billing.domain.invoice import Invoice, InvoiceState
+from billing.domain.subscription import OVER, Subscription, SubscriptionState
+
+WITHOUT_RECORD = (AttemptState.REJECTED, AttemptState.VOID)
+
+# Limits of the wire; the PG cuts or refuses longer values.
+# Source: PortOne REST V1, POST /subscribe/payments/again (buyer_name <= 16, buyer_email <= 64, buyer_tel <= 16).
+_BUYER_NAME, _BUYER_EMAIL, _BUYER_TEL = 16, 64, 16
+
+
+def is_wanted(invoice: Invoice, subscription: Subscription) -> bool:
+    """True while this invoice should still be collected; asked again right before every send."""
+    return (
+        invoice.state is InvoiceState.OPEN
+        and subscription.state not in OVER
+        and subscription.state is not SubscriptionState.PAUSED
+    )
+
+
+def has_free_number(invoice: Invoice, earlier: Sequence[ChargeAttempt]) -> bool:
+    """True when another number may be given out without blinding the probe.
+
+    Five numbers in a row that left no record at the PG would hide whatever came after them from a
+    probe of the first six; see `attempt.PROBE_WINDOW`.
+    """
+    if invoice.attempts_planned >= NUMBERS_PER_INVOICE:
+        return False
+    tail = sorted(earlier, key=lambda one: one.seq)[-(PROBE_WINDOW - 1) :]
+    return len(tail) < PROBE_WINDOW - 1 or any(one.state not in WITHOUT_RECORD for one in tail)
+
+
+def planned(
+    invoice: Invoice,
+    subscription: Subscription,
+    customer: Customer,
+    key: BillingKey,
+    *,
+    attempt_id: str,
+    trigger: Trigger,
+    lease_until: datetime,
+    now: datetime,
+    seq: int | None = None,
+) -> ChargeAttempt:
+    """The next attempt of an invoice: amount, card and name frozen, nothing sent yet."""
+    number = seq or invoice.attempts_planned + 1
+    return ChargeAttempt(
+        id=attempt_id,
+        invoice_id=invoice.id,
+        subscription_id=subscription.id,
+        customer_id=customer.id,
+        bucket=invoice.bucket,
+        seq=number,
+        merchant_uid=merchant_uid(invoice.uid_stem, number),
+        customer_uid=key.customer_uid,
+        way=Way.KEY,
+        trigger=trigger,
+        amount=invoice.total,
+        currency=invoice.currency,
+        tax_free=invoice.tax_free,
+        vat=invoice.vat,
+        order_name=invoice.order_name,
+        buyer_name=customer.name[:_BUYER_NAME],
+        buyer_email=customer.email if len(customer.email) <= _BUYER_EMAIL else "",
+        buyer_tel=customer.tel[:_BUYER_TEL],
+        state=AttemptState.PLANNED,
+        created_at=now,
+        moved_at=now,
+        fence=1,
+        wake_at=lease_until,
+    )
+
+
+def order_of(attempt: ChargeAttempt) -> ChargeOrder:
+    """What the wire carries for an attempt; `custom_data` names the invoice for whoever reads the PG's console."""
+    return ChargeOrder(
+        attempt_id=attempt.id,
+        merchant_uid=attempt.merchant_uid,
+        customer_uid=attempt.customer_uid,
+        amount=attempt.amount,
+        currency=attempt.currency,
+        name=attempt.order_name,
+        tax_free=attempt.tax_free,
+        vat_amount=attempt.vat,
+        buyer_name=attempt.buyer_name,
+        buyer_email=attempt.buyer_email,
+        buyer_tel=attempt.buyer_tel,
+        custom_data=attempt.invoice_id,
+    )
+
+
+def is_news(fact: PaymentFact, known: ChargeAttempt | None) -> bool:
+    """True when a record the probe found says something our rows do not know yet."""
+    if known is None:
+        return True
+    if known.state in (AttemptState.PAID, AttemptState.SURPLUS, AttemptState.MISMATCH):
+        return fact.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED) and fact.imp_uid != known.imp_uid
+    if known.state in (AttemptState.DECLINED, AttemptState.REJECTED, AttemptState.VOID):
+        return fact.status is not PaymentStatus.FAILED
+    return True

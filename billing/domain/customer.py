@@ -1,0 +1,80 @@
+"""Customers and their billing keys: one current key per customer, older ones kept as history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import sha256
+
+BUCKETS = 256
+
+
+class KeyState(StrEnum):
+    """The life of a billing key."""
+
+    PENDING = "pending"  # the row exists, the PG has not confirmed the key
+    CURRENT = "current"  # the key renewals are charged to; exactly one per customer
+    RETIRED = "retired"  # replaced by a newer card, still to be deleted at the PG
+    REMOVED = "removed"  # deleted at the PG, or refused at registration
+
+
+KEY_ARROWS: dict[KeyState, set[KeyState]] = {
+    KeyState.PENDING: {KeyState.CURRENT, KeyState.REMOVED},
+    KeyState.CURRENT: {KeyState.RETIRED, KeyState.REMOVED},
+    KeyState.RETIRED: {KeyState.REMOVED},
+    KeyState.REMOVED: set(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Customer:
+    """Someone who pays. `time_zone` is where its billing dates live (IANA name)."""
+
+    id: str
+    external_id: str
+    name: str
+    email: str
+    tel: str
+    time_zone: str
+    bucket: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class BillingKey:
+    """A registered card: `customer_uid` is the name we minted for it at the PG, one per card."""
+
+    id: str
+    customer_id: str
+    customer_uid: str
+    state: KeyState
+    created_at: datetime
+    pg_provider: str = ""
+    pg_id: str = ""
+    card_name: str = ""
+    card_number: str = ""
+    card_type: int | None = None
+    confirmed_at: datetime | None = None
+    removed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFact:
+    """A billing key as the PG knows it. The card number is masked by the PG, never by us."""
+
+    customer_uid: str
+    pg_provider: str
+    pg_id: str
+    sandbox: bool
+    card_name: str = ""
+    card_code: str = ""
+    card_number: str = ""
+    card_type: int | None = None
+    inserted: int = 0
+    updated: int = 0
+
+
+def bucket_of(customer_id: str) -> int:
+    """The shard bucket of a customer, 0–255: what narrows a worker today and shards tables later."""
+    return sha256(customer_id.encode()).digest()[0] % BUCKETS

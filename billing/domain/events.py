@@ -1,0 +1,47 @@
+"""What the host is told, and what the audit trail keeps.
+
+An event is written in the transaction that changes the fact, delivered at least once, and carries
+a key that is the same however often it comes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+Json = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change, as a host consumes it. `version` orders the events of one subscription."""
+
+    topic: str
+    key: str
+    customer_id: str
+    subscription_id: str | None = None
+    version: int = 0
+    payload: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which record, and why."""
+
+    actor: str
+    action: str
+    subject: str
+    details: Json = field(default_factory=dict)
+
+
+def canonical(value: Json) -> str:
+    """JSON with sorted keys and no spaces: the same fact always hashes to the same digest."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def chained(previous: str, entry: AuditEntry, at: str) -> str:
+    """The audit hash of `entry` after `previous`: changing an old row breaks every later one."""
+    body = canonical({"actor": entry.actor, "action": entry.action, "subject": entry.subject, "details": entry.details})
+    return sha256(f"{previous}\n{at}\n{body}".encode()).hexdigest()

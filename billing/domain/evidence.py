@@ -1,0 +1,158 @@
+"""What the PG told us: replies, payment records, and what we ask of it.
+
+Plain values. How they look on the wire is `billing.gateway.wire`'s business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class PaymentStatus(StrEnum):
+    """Status of a record at the PG. Source: PortOne REST V1, PaymentAnnotation.status."""
+
+    READY = "ready"  # an unfinished window, an unpaid virtual account, a deferred approval
+    PAID = "paid"
+    FAILED = "failed"
+    CANCELLED = "cancelled"  # after any refund, also a partial one
+    OTHER = "other"  # a word the documents do not list: new values may appear at any time
+
+
+class DeclineClass(StrEnum):
+    """What a decline asks of us; the judgement lives in the decline table of the gateway."""
+
+    HARD = "hard"  # lost, stolen, closed: never again on this card
+    NEEDS_NEW_CARD = "needs-new-card"  # expired, wrong number: only another card helps
+    SOFT = "soft-retry-later"  # balance, limits: a later day may do
+    TRANSIENT = "transient"  # maintenance, network: not the card's fault
+    CONFIG = "config-error"  # contract, MID, amount: ours to mend, not the customer's
+    UNKNOWN = "unknown-outcome"  # no table knows it: soft for retries, never hard
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentFact:
+    """One payment record, read from the PG by our own look-up (never from a notice's body).
+
+    Amounts are minor units. `cancel_amount` is what has been refunded so far; `amount` does not
+    shrink with it. Source: PortOne REST V1, PaymentAnnotation.
+    """
+
+    imp_uid: str
+    merchant_uid: str
+    status: PaymentStatus
+    amount: int
+    cancel_amount: int
+    currency: str
+    sandbox: bool
+    customer_uid: str | None = None
+    usage: str | None = None
+    pg_provider: str | None = None
+    pg_tid: str | None = None
+    paid_at: datetime | None = None
+    failed_at: datetime | None = None
+    cancelled_at: datetime | None = None
+    fail_reason: str | None = None
+    fail_code: str | None = None
+    decline_class: DeclineClass | None = None
+    card_name: str | None = None
+    receipt_url: str | None = None
+    custom_data: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeOrder:
+    """Everything one `again` call carries, frozen when the attempt was planned."""
+
+    attempt_id: str
+    merchant_uid: str
+    customer_uid: str
+    amount: int
+    currency: str
+    name: str
+    tax_free: int = 0
+    vat_amount: int | None = None
+    buyer_name: str = ""
+    buyer_email: str = ""
+    buyer_tel: str = ""
+    custom_data: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelOrder:
+    """A refund as the PG wants it; `checksum` is the balance we believe is still refundable."""
+
+    imp_uid: str
+    amount: int
+    checksum: int
+    reason: str
+    tax_free: int = 0
+    vat_amount: int | None = None
+
+    def __post_init__(self) -> None:
+        # An amount of 0 means "everything" to the PG. Source: PortOne REST V1, POST /payments/cancel.
+        if self.amount <= 0 or self.checksum < self.amount:
+            raise ValueError(f"a refund of {self.amount} out of {self.checksum} is not one")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A payment channel as the PG has it configured. Source: PortOne REST V1, GET /users/pg."""
+
+    pg_provider: str
+    pg_id: str
+    sandbox: bool
+    type: str = ""
+    name: str = ""
+
+
+# --- replies to a charge -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """HTTP 200, code 0, with a record. Only `fact.status` says whether money moved."""
+
+    fact: PaymentFact
+
+
+class RefusalKind(StrEnum):
+    """What an envelope with code ≠ 0 means for the attempt."""
+
+    DUPLICATE = "duplicate"  # the order number was used before: an earlier send may have worked
+    FINAL = "final"  # unknown key, bad parameter, no contract: refused before the card network
+    UNCLEAR = "unclear"  # any other text: possibly below PortOne, so look before believing
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """HTTP 200 with code ≠ 0 and no record."""
+
+    kind: RefusalKind
+    code: int
+    message: str
+    decline_class: DeclineClass = DeclineClass.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True)
+class Unauthorized:
+    """HTTP 401: refused at the door, before execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimited:
+    """HTTP 429: probably not executed; the channel is asked to slow down."""
+
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No usable answer. `sent=False` only where it is proven that no byte of it left us."""
+
+    sent: bool
+    why: str
+
+
+Reply = Answered | Refusal | Unauthorized | RateLimited | Silence

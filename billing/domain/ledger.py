@@ -1,0 +1,58 @@
+"""Balanced entries: one row moves one positive amount from one account to another.
+
+A transfer cannot be unbalanced, even by a bug, and is never edited, only countered.
+
+    pg:receivable      what the PG owes us
+    customer           passes through: what a customer paid against what was delivered
+    revenue:deferred   periods sold, VAT excluded
+    vat:payable        VAT inside what was sold
+    suspense:surplus   money we must give back
+    suspense:mismatch  money nobody has explained yet
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from billing.domain.invoice import Invoice
+
+PG, CUSTOMER, REVENUE, VAT = "pg:receivable", "customer", "revenue:deferred", "vat:payable"
+SURPLUS, MISMATCH = "suspense:surplus", "suspense:mismatch"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """One row of the ledger; (`kind`, `ref`) happens once."""
+
+    kind: str
+    ref: str
+    debit: str
+    credit: str
+    amount: int
+    currency: str
+
+
+def payment_transfers(invoice: Invoice, imp_uid: str) -> list[Transfer]:
+    """The rows of a settled invoice: what the PG owes us, what was sold, the VAT inside it."""
+    net = invoice.total - invoice.vat
+    rows = [
+        Transfer("charge", imp_uid, PG, CUSTOMER, invoice.total, invoice.currency),
+        Transfer("sale", invoice.id, CUSTOMER, REVENUE, net, invoice.currency),
+        Transfer("vat", invoice.id, CUSTOMER, VAT, invoice.vat, invoice.currency),
+    ]
+    return [row for row in rows if row.amount]
+
+
+def suspense_transfer(account: str, imp_uid: str, amount: int, currency: str) -> Transfer:
+    """Money at the PG that belongs to no open invoice, or not as it is."""
+    return Transfer("charge", imp_uid, PG, account, amount, currency)
+
+
+def released_transfer(account: str, imp_uid: str, amount: int, currency: str) -> Transfer:
+    """A human explained parked money: it leaves suspense for the customer's account."""
+    return Transfer("release", imp_uid, account, CUSTOMER, amount, currency)
+
+
+def moved_to_surplus(imp_uid: str, amount: int, currency: str) -> Transfer:
+    """A human found that parked money must be given back."""
+    return Transfer("release", imp_uid, MISMATCH, SURPLUS, amount, currency)

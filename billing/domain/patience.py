@@ -1,0 +1,80 @@
+"""How long we wait before we look again, and before "not found" means anything.
+
+Every figure here is a *waiting* time; `scale` shortens them all alike, so that recovery can be
+watched in seconds (refused in live mode). Time-outs of the wire are not waiting times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+# Gaps between the looks at an unknown charge, in seconds: at once, then 5 s, 20 s, 60 s, 3, 10, 20
+# and 40 minutes after the send, hourly to a day, six-hourly to three days, daily to 35 days.
+# The PG documents neither a longest approval time nor a delay before a record can be seen.
+_GAPS = (5, 15, 40, 2 * _MINUTE, 7 * _MINUTE, 10 * _MINUTE, 20 * _MINUTE, *(_HOUR,) * 24, *(6 * _HOUR,) * 8, *(_DAY,) * 32)
+_LOOKS_IN_A_DAY = 7 + 24
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Waiting times of leases, looks and proofs, multiplied by `scale` (1 in production)."""
+
+    scale: float = 1.0
+    lease_seconds: float = 180.0
+
+    def _span(self, seconds: float) -> timedelta:
+        return timedelta(seconds=seconds * self.scale)
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a claimed attempt belongs to its taker."""
+        return self._span(self.lease_seconds)
+
+    @property
+    def gate(self) -> timedelta:
+        """How long after the claim an armed request may still leave; later it goes back unsent."""
+        return self._span(self.lease_seconds / 3)
+
+    @property
+    def negative_gap(self) -> timedelta:
+        """Two "not found" count as two only when they lie this far apart."""
+        return self._span(5 * _MINUTE)
+
+    @property
+    def refusal_gap(self) -> timedelta:
+        """The same for an attempt the PG refused with a text we do not know."""
+        return self._span(_MINUTE)
+
+    @property
+    def admission(self) -> timedelta:
+        """How long a request may still run after the token it carried was replaced."""
+        return self._span(10 * _MINUTE)
+
+    @property
+    def stale(self) -> timedelta:
+        """No request travels this long: dead-proof where a shared key keeps the token from ever changing."""
+        return self._span(_DAY)
+
+    @property
+    def poll(self) -> timedelta:
+        """How long an idle worker sleeps before it asks the database again."""
+        return self._span(5)
+
+    def after_look(self, looks: int) -> timedelta:
+        """The wait after look number `looks` (0 is the one right after the send)."""
+        return self._span(_GAPS[min(looks, len(_GAPS) - 1)])
+
+    def after_unsent(self, wire_count: int) -> timedelta:
+        """The wait before a request that provably never left is tried again: 5 s doubling to 10 minutes."""
+        return self._span(min(5 * 2 ** min(wire_count, 10), 10 * _MINUTE))
+
+    def asks_for_a_human(self, looks: int) -> bool:
+        """True at the one look that marks a day without an answer."""
+        return looks == _LOOKS_IN_A_DAY
+
+    def is_given_up(self, looks: int) -> bool:
+        """True once 35 days of looks have brought nothing."""
+        return looks >= len(_GAPS)

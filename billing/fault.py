@@ -1,0 +1,77 @@
+"""Named points on the road where tests cut the power. No-ops unless armed.
+
+`BILLING_FAULTS="K05=kill,K03=stop@2"`: at the named point the process kills itself (`kill`),
+stops itself (`stop`, until someone sends SIGCONT) or raises (`error`); `@2` means at the second
+passing. Refused in live mode. The points, in the order a renewal passes them:
+
+    K00 before claim            K03 armed, before connect      K09 inside the settling transaction
+    K01 claim committed         K04 right before the send      K10 settled and committed
+    K02 probe answered          K07 answer read, not parsed
+                                K08 looked up, before settling
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from billing.errors import SettingsError
+
+
+class InjectedFault(RuntimeError):
+    """Raised at a point armed with `error`."""
+
+
+POINTS = ("K00", "K01", "K02", "K03", "K04", "K07", "K08", "K09", "K10")
+
+_ACTIONS: dict[str, Callable[[str], None]] = {}
+_armed: dict[str, tuple[str, int]] = {}
+_passed: dict[str, int] = {}
+
+
+def arm(plan: str) -> None:
+    """Arm points from `NAME=ACTION[@N]` items separated by commas; an empty plan disarms all.
+
+    Raises:
+        SettingsError: an unknown point or action.
+    """
+    armed: dict[str, tuple[str, int]] = {}
+    for item in filter(None, (part.strip() for part in plan.split(","))):
+        name, _, rest = item.partition("=")
+        action, _, passing = (rest or "kill").partition("@")
+        if name not in POINTS or action not in _ACTIONS or not (passing or "1").isdigit():
+            points, actions = ", ".join(POINTS), ", ".join(_ACTIONS)
+            raise SettingsError("BILLING_FAULTS", f"{item!r} is not POINT=ACTION[@N]", f"points: {points}; actions: {actions}")
+        armed[name] = (action, int(passing or "1"))
+    _armed.clear()
+    _passed.clear()
+    _armed.update(armed)
+
+
+def point(name: str) -> None:
+    """Pass a named point; does nothing unless that point is armed."""
+    if not _armed:
+        return
+    planned = _armed.get(name)
+    if planned is None:
+        return
+    _passed[name] = _passed.get(name, 0) + 1
+    action, passing = planned
+    if _passed[name] == passing:
+        _ACTIONS[action](name)
+
+
+def _kill(_name: str) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stop(_name: str) -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _error(name: str) -> None:
+    raise InjectedFault(name)
+
+
+_ACTIONS.update(kill=_kill, stop=_stop, error=_error)

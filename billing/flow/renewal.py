@@ -1,0 +1,196 @@
+"""Open the invoices that are due. No money moves here; charging finds open invoices by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing.domain.attempt import merchant_uid_stem
+from billing.domain.booking import Pen, closed, ended, paid_invoice
+from billing.domain.invoice import Collection, Invoice, InvoiceLine, InvoiceState, Purpose
+from billing.domain.policy import Policy
+from billing.domain.renewal import Draft, Terms, draft
+from billing.domain.subscription import Subscription, SubscriptionState
+from billing.errors import BillingError, InvariantBroken
+from billing.flow.journal import post_pen
+from billing.store.unit import Store, Tx
+
+log = logging.getLogger("billing.renewal")
+
+
+class Renewal:
+    """Turns due subscriptions into open invoices."""
+
+    def __init__(self, store: Store, policy: Policy) -> None:
+        self._store = store
+        self._policy = policy
+
+    def open_due(self, limit: int) -> int:
+        """Take the step that is due for up to `limit` subscriptions; returns how many took one.
+
+        The step is an invoice for the newest due period, the start or the end of a trial, or the end
+        of the subscription. A subscription whose step cannot be taken is parked with the reason and
+        delays nobody.
+        """
+
+        def work(tx: Tx) -> list[str]:
+            due = tx.subscriptions.claim_due(tx.business_now, limit, buckets=self._policy.buckets)
+            claimed[:] = [one.id for one in due]
+            self.step(tx, due)
+            return claimed
+
+        claimed: list[str] = []
+        try:
+            return len(self._store.run(work))
+        except (SQLAlchemyError, BillingError, ArithmeticError, LookupError, TypeError, ValueError):
+            if not claimed:
+                raise
+            log.exception("a batch of %d could not be opened; opening one by one", len(claimed))
+            for one in claimed:
+                self._open_alone(one)
+            return len(claimed)
+
+    def step(self, tx: Tx, due: Sequence[Subscription]) -> list[Invoice]:
+        """Take the due step of locked subscriptions inside the caller's transaction; returns the invoices opened."""
+        now = tx.business_now
+        prices = tx.catalog.by_ids(sorted({one.price_id for one in due}))
+        billed: list[tuple[Subscription, Draft]] = []
+        for one in due:
+            if one.state is SubscriptionState.INCOMPLETE and one.next_index > 0:
+                self._expire(tx, one, now)
+            elif one.cancel_at_end:
+                self._end(tx, one, now)
+            elif one.state is SubscriptionState.SCHEDULED and one.trial_end is not None and one.trial_end > now:
+                self._begin_trial(tx, one, now)
+            else:
+                billed.append((one, draft(one, prices[one.price_id].terms, now=now, catch_up=self._policy.catch_up)))
+        return self._open(tx, billed, {id: stored.terms for id, stored in prices.items()})
+
+    def _open(self, tx: Tx, billed: Sequence[tuple[Subscription, Draft]], terms: dict[str, Terms]) -> list[Invoice]:
+        if not billed:
+            return []
+        now = tx.business_now
+        identity = tx.controls.identity()
+        if identity is None:
+            raise InvariantBroken("this database has no identity; run `billing init`")
+        invoices: list[Invoice] = []
+        lines: dict[str, Sequence[InvoiceLine]] = {}
+        changed: list[Subscription] = []
+        pens: list[Pen] = []
+        for one, drafted in billed:
+            invoice = _invoice(
+                one, drafted, identity.uid_prefix, identity.ledger_id, tx.new_id(), now, terms[one.price_id].amount.currency
+            )
+            pen = Pen(replace(one, next_index=drafted.period.index + 1, due_at=None))
+            for index in drafted.skipped:
+                pen.note("period.skipped", one.id, period_index=index)
+            if drafted.skipped:
+                pen.tell("subscription.periods_skipped", period_indexes=list(drafted.skipped))
+            invoices.append(invoice)
+            lines[invoice.id] = drafted.lines
+            pens.append(pen)
+        for at, number in enumerate(tx.invoices.next_numbers(len(invoices))):
+            invoice, pen = replace(invoices[at], number=number), pens[at]
+            opened = {"amount": invoice.total, "currency": invoice.currency}
+            pen.tell("invoice.opened", invoice_id=invoice.id, number=number, period_index=invoice.period_index, total=opened)
+            pen.note("invoice.opened", invoice.id, number=number, total=invoice.total, period_index=invoice.period_index)
+            if not invoice.total:
+                invoice = paid_invoice(invoice, pen, at=now, imp_uid=None)
+            invoices[at] = invoice
+        tx.invoices.insert(invoices, lines)
+        for pen in pens:
+            head = tx.audit.chain(pen.subscription.id, pen.subscription.audit_head, pen.audits, tx.now)
+            changed.append(replace(pen.subscription, audit_head=head))
+        tx.subscriptions.update(changed)
+        tx.outbox.publish([event for pen in pens for event in pen.events], now)
+        tx.audit.flush()
+        return invoices
+
+    def _expire(self, tx: Tx, one: Subscription, now: datetime) -> None:
+        """A first payment that nobody completed: the invoice is void unless its charge is still undecided."""
+        pen = Pen(ended(one, SubscriptionState.CANCELED, now))
+        pen.tell("subscription.canceled", reason="first payment not completed")
+        pen.note("subscription.expired", one.id)
+        void_open_invoices(tx, pen, now, reason="first payment not completed")
+        post_pen(tx, pen, business_now=now)
+
+    def _end(self, tx: Tx, one: Subscription, now: datetime) -> None:
+        pen = Pen(ended(one, SubscriptionState.ENDED, now))
+        pen.tell("subscription.ended")
+        pen.note("subscription.ended", one.id)
+        post_pen(tx, pen, business_now=now)
+
+    def _begin_trial(self, tx: Tx, one: Subscription, now: datetime) -> None:
+        pen = Pen(replace(one, state=SubscriptionState.TRIALING, due_at=one.trial_end))
+        pen.tell("subscription.trial_started", trial_end=str(one.trial_end))
+        pen.note("subscription.trial_started", one.id)
+        post_pen(tx, pen, business_now=now)
+
+    def _open_alone(self, subscription_id: str) -> None:
+        def work(tx: Tx) -> None:
+            one = tx.subscriptions.lock(subscription_id)
+            if one.due_at is not None and one.due_at <= tx.business_now:
+                self.step(tx, [one])
+
+        try:
+            self._store.run(work)
+        except (SQLAlchemyError, BillingError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            log.exception("subscription %s is parked", subscription_id)
+            reason = f"{type(error).__name__} while its invoice was opened; see the log"
+            self._store.run(lambda tx: _park(tx, subscription_id, reason))
+
+
+def void_open_invoices(tx: Tx, pen: Pen, now: datetime, *, reason: str, actor: str = "engine") -> bool:
+    """Void what a stopped subscription still owes; returns True where a charge is in flight and its invoice stays open."""
+    invoices = tx.invoices.lock_open_of_subscription(pen.subscription.id)
+    attempts = tx.attempts.of_invoices([one.id for one in invoices])
+    in_flight = False
+    for invoice in invoices:
+        live = [one for one in attempts[invoice.id] if one.state.value in ("sending", "unknown", "mismatch")]
+        if live:
+            in_flight = True
+            tx.invoices.update([replace(invoice, next_attempt_at=None, collection=Collection.MANUAL)])
+            continue
+        # A planned attempt that never left finds the invoice void when it is armed, and gives way by itself.
+        tx.invoices.update([closed(invoice, InvoiceState.VOID, pen, now, reason=reason, actor=actor)])
+    return in_flight
+
+
+def _park(tx: Tx, subscription_id: str, reason: str) -> None:
+    pen = Pen(replace(tx.subscriptions.lock(subscription_id), due_at=None, parked_reason=reason))
+    pen.tell("subscription.parked", reason=reason)
+    pen.note("subscription.parked", subscription_id, reason=reason)
+    post_pen(tx, pen, business_now=tx.business_now)
+
+
+def _invoice(
+    one: Subscription, drafted: Draft, prefix: str, ledger_id: str, id: str, now: datetime, currency: str
+) -> Invoice:
+    return Invoice(
+        id=id,
+        number=0,
+        customer_id=one.customer_id,
+        subscription_id=one.id,
+        bucket=one.bucket,
+        purpose=Purpose.PERIOD,
+        period_index=drafted.period.index,
+        period_start=drafted.period.start,
+        period_end=drafted.period.end,
+        uid_stem=merchant_uid_stem(prefix, ledger_id, one.id, Purpose.PERIOD.value, drafted.period.index),
+        state=InvoiceState.OPEN,
+        currency=currency,
+        total=drafted.total,
+        tax_free=drafted.tax_free,
+        vat=drafted.vat,
+        order_name=drafted.order_name,
+        opened_at=now,
+        moved_at=now,
+        next_attempt_at=now,
+        collection=Collection.CHARGE,
+        declines=0,
+        attempts_planned=0,
+    )

@@ -1,0 +1,109 @@
+"""One pass over everything due, and the loop that a tick wakes."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+from billing.domain.policy import Policy
+from billing.errors import BillingError
+from billing.flow.charging import Charging
+from billing.flow.renewal import Renewal
+from billing.flow.resolution import Resolution
+from billing.store.unit import Store
+
+log = logging.getLogger("billing.worker")
+
+
+class Worker:
+    """Renewals, retries and unknown outcomes, in that order, batch by batch.
+
+    Several lanes are several workers in one process: they compete for rows exactly as processes do,
+    so that one lane's database work fills the time another waits for the PG.
+    """
+
+    def __init__(
+        self, store: Store, renewal: Renewal, charging: Charging, resolution: Resolution, policy: Policy, *, lanes: int = 1
+    ) -> None:
+        self._store = store
+        self._renewal = renewal
+        self._charging = charging
+        self._resolution = resolution
+        self._policy = policy
+        self._lanes = lanes
+
+    def renew(self, limit: int | None = None) -> Counter[str]:
+        """One pass over everything due now; returns how many verdicts of each name it brought.
+
+        `limit` bounds the subscriptions, the invoices and the unknown outcomes taken, each by itself.
+
+        Raises:
+            Frozen, GatewayError, DatabaseUnavailable: the pass stopped there; what was done stays done.
+        """
+        budget = _Budget(limit)
+        if self._lanes == 1:
+            return self._lane(budget)
+        total: Counter[str] = Counter()
+        with ThreadPoolExecutor(self._lanes, thread_name_prefix="lane") as pool:
+            failures: list[BillingError] = []
+            for future in [pool.submit(self._lane, budget) for _ in range(self._lanes)]:
+                try:
+                    total += future.result()
+                except BillingError as error:
+                    failures.append(error)
+        if failures:
+            raise failures[0]
+        return total
+
+    def _lane(self, budget: _Budget) -> Counter[str]:
+        counts: Counter[str] = Counter()
+        with self._store.read() as tx:
+            may_charge = self._policy.charges_at(tx.business_now)
+        while may_charge and not self._charging.stopping.is_set():
+            opened = self._take(budget, "opened", self._renewal.open_due)
+            counts["opened"] += opened
+            charged = self._charge(budget, counts)
+            if not opened and not charged:
+                break
+        while not self._charging.stopping.is_set():
+            size = budget.take("resolved", self._policy.batch)
+            verdicts = self._resolution.resolve(size) if size else []
+            counts.update(one.name for one in verdicts)
+            budget.give_back("resolved", size - len(verdicts))
+            if not verdicts:
+                break
+        return +counts
+
+    def _charge(self, budget: _Budget, counts: Counter[str]) -> int:
+        size = budget.take("charged", self._policy.batch)
+        verdicts = self._charging.charge_due(size) if size else []
+        counts.update(one.name for one in verdicts)
+        budget.give_back("charged", size - len(verdicts))
+        return len(verdicts)
+
+    def _take(self, budget: _Budget, what: str, step) -> int:  # type: ignore[no-untyped-def]
+        size = budget.take(what, self._policy.batch)
+        done: int = step(size) if size else 0
+        budget.give_back(what, size - done)
+        return done
+
+
+class _Budget:
+    """What is left of `--limit`, shared by the lanes."""
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._used: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def take(self, what: str, wanted: int) -> int:
+        with self._lock:
+            granted = wanted if self._limit is None else max(0, min(wanted, self._limit - self._used[what]))
+            self._used[what] += granted
+            return granted
+
+    def give_back(self, what: str, unused: int) -> None:
+        with self._lock:
+            self._used[what] -= unused

@@ -1,0 +1,168 @@
+"""Settings from the environment or `.env`; everything a process must know before it starts."""
+
+from __future__ import annotations
+
+from datetime import time
+from enum import StrEnum
+from pathlib import Path
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from billing.domain.dunning import FinalState
+from billing.domain.renewal import CatchUp
+from billing.errors import SettingsError
+
+LIVE_GATEWAY = "https://api.iamport.kr"
+SANDBOX_KEY, SANDBOX_SECRET = "imp_sandbox_key", "imp_sandbox_secret"  # noqa: S105  (the fake PG's own, public)
+
+
+class Mode(StrEnum):
+    """Whose money is moved."""
+
+    SANDBOX = "sandbox"  # nobody's: the fake PG of this package
+    TEST = "test"  # test channels at the PG: records say sandbox
+    LIVE = "live"
+
+
+class Settings(BaseSettings):
+    """What `BILLING_*` says. Secrets are never shown by repr, str or errors."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="BILLING_", env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    mode: Mode = Mode.SANDBOX
+    database_url: SecretStr = SecretStr("sqlite:///billing.db")
+    gateway_url: str = ""
+    imp_key: str = ""
+    imp_secret: SecretStr = SecretStr("")
+    pg: str = ""
+    time_zone: str = "Asia/Seoul"
+    charge_hours: str = "09:00-22:00"
+    concurrency: int = Field(32, ge=1, le=1024)
+    lease_seconds: float = Field(180.0, ge=180.0, le=3600.0)
+    time_scale: float = Field(1.0, gt=0.0, le=1.0)
+    catch_up: CatchUp = CatchUp.LATEST
+    dunning_days: str = "1,3,5,7"
+    dunning_end: FinalState = FinalState.CANCEL
+    faults: str = ""
+    sandbox_file: Path = Path("billing-sandbox.db")
+    sandbox_faults: str = ""
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError("is not an IANA time zone; write for example Asia/Seoul")
+        return value
+
+    @field_validator("charge_hours")
+    @classmethod
+    def _hours(cls, value: str) -> str:
+        parsed_hours(value)
+        return value
+
+    @field_validator("dunning_days")
+    @classmethod
+    def _days(cls, value: str) -> str:
+        parsed_days(value)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_the_mode(self) -> Settings:
+        if self.mode is not Mode.SANDBOX and not (self.imp_key and self.imp_secret.get_secret_value()):
+            missing = "BILLING_IMP_SECRET" if self.imp_key else "BILLING_IMP_KEY"
+            raise ValueError(f"{missing}: is missing; mode {self.mode} needs the REST API key and secret of the PortOne console")
+        if self.mode is Mode.LIVE:
+            for name, is_wrong in {
+                "BILLING_FAULTS": bool(self.faults),
+                "BILLING_TIME_SCALE": self.time_scale != 1.0,
+                "BILLING_GATEWAY_URL": self.gateway_url.startswith("http://"),
+            }.items():
+                if is_wrong:
+                    raise ValueError(f"{name}: is refused in live mode; unset it or leave live mode")
+        if self.gateway_url and not self.gateway_url.startswith(("http://", "https://")):
+            raise ValueError("BILLING_GATEWAY_URL: must start with https:// (or http:// for a local test server)")
+        return self
+
+    @classmethod
+    def from_env(cls, **given: object) -> Settings:
+        """Read the environment; `given` wins over it.
+
+        Raises:
+            SettingsError: names the variable and what to write instead, never the value.
+        """
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as error:
+            raise _explained(error) from None
+
+    @property
+    def is_live(self) -> bool:
+        """True where money is real."""
+        return self.mode is Mode.LIVE
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The merchant's time zone."""
+        return ZoneInfo(self.time_zone)
+
+    @property
+    def hours(self) -> tuple[time, time | None]:
+        """First and last local time of automatic charges; None means until midnight."""
+        return parsed_hours(self.charge_hours)
+
+    @property
+    def ladder_days(self) -> tuple[int, ...]:
+        """Local days after a first decline on which it is tried again."""
+        return parsed_days(self.dunning_days)
+
+    @property
+    def gateway(self) -> str:
+        """Base URL of the PG; empty for the in-process sandbox."""
+        return self.gateway_url.rstrip("/") or ("" if self.mode is Mode.SANDBOX else LIVE_GATEWAY)
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """API key and secret; sandbox mode knows its own."""
+        if self.mode is Mode.SANDBOX:
+            return self.imp_key or SANDBOX_KEY, self.imp_secret.get_secret_value() or SANDBOX_SECRET
+        return self.imp_key, self.imp_secret.get_secret_value()
+
+
+def parsed_hours(value: str) -> tuple[time, time | None]:
+    """`09:00-22:00` as two times; `24:00` at the end is None."""
+    problem = "must be two times of day like 09:00-22:00, the earlier first"
+    try:
+        first, last = (part.strip() for part in value.split("-"))
+        opens, closes = time.fromisoformat(first), None if last == "24:00" else time.fromisoformat(last)
+    except ValueError:
+        raise ValueError(problem) from None
+    if closes is not None and opens >= closes:
+        raise ValueError(problem)
+    return opens, closes
+
+
+def parsed_days(value: str) -> tuple[int, ...]:
+    """`1,3,5,7` as growing day counts; empty means no retry."""
+    problem = "must be growing day counts like 1,3,5,7, each at most 60, at most ten of them"
+    try:
+        days = tuple(int(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(problem) from None
+    if list(days) != sorted(set(days)) or any(not 1 <= day <= 60 for day in days) or len(days) > 10:
+        raise ValueError(problem)
+    return days
+
+
+def _explained(error: ValidationError) -> SettingsError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        name, _, problem = message.partition(": ")
+        problem, _, cure = problem.partition("; ")
+        return SettingsError(name, problem, cure)
+    problem, _, cure = message.partition("; ")
+    return SettingsError(f"BILLING_{str(first['loc'][0]).upper()}", problem, cure or "see README, Settings")

@@ -1,0 +1,142 @@
+"""Plans and prices as stored: a price version never changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from billing.domain.renewal import Terms
+from billing.errors import NotFound
+from billing.store.locking import key_list
+from billing.store.tables import plan, price, subscription
+from plans.calendar import Alignment, Interval, Unit
+from plans.catalog import Plan, Price
+from plans.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPrice:
+    """A price version with its id in this database."""
+
+    id: str
+    price: Price
+    is_current: bool
+    is_archived: bool
+
+    @property
+    def terms(self) -> Terms:
+        """What a renewal needs of it."""
+        one = self.price
+        return Terms(self.id, one.name, one.amount, one.setup_fee, one.tax_free)
+
+
+_COLUMNS = [*price.c, plan.c.code.label("plan_code"), plan.c.is_archived.label("plan_is_archived")]
+
+
+class Catalog:
+    """The catalogue of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def plan(self, code: str) -> Plan | None:
+        """A plan with its current prices, None when there is none."""
+        row = self._connection.execute(select(plan).where(plan.c.code == code)).first()
+        if row is None:
+            return None
+        prices = tuple(one.price for one in self.prices(code) if one.is_current)
+        return Plan(code=row.code, name=row.name, prices=prices, archived=row.is_archived)
+
+    def plan_codes(self) -> list[str]:
+        """Codes of all plans."""
+        return list(self._connection.execute(select(plan.c.code).order_by(plan.c.code)).scalars())
+
+    def prices(self, plan_code: str) -> list[StoredPrice]:
+        """Every version of every price of a plan."""
+        query = select(*_COLUMNS).join(plan).where(plan.c.code == plan_code).order_by(price.c.code, price.c.version)
+        return [_stored(row) for row in self._connection.execute(query)]
+
+    def current_price(self, code: str) -> StoredPrice:
+        """The version of a price that is on sale.
+
+        Raises:
+            NotFound: no such price.
+        """
+        row = self._connection.execute(select(*_COLUMNS).join(plan).where(price.c.code == code, price.c.is_current)).first()
+        if row is None:
+            raise NotFound("price", code)
+        return _stored(row)
+
+    def by_ids(self, ids: Sequence[str]) -> dict[str, StoredPrice]:
+        """Price versions by id."""
+        query = select(*_COLUMNS).join(plan).where(price.c.id.in_(key_list(self._connection, ids)))
+        return {row.id: _stored(row) for row in self._connection.execute(query)}
+
+    def sold(self, plan_code: str) -> set[tuple[str, int]]:
+        """(code, version) of every price of the plan that a subscription was ever made on."""
+        query = (
+            select(price.c.code, price.c.version)
+            .join(plan)
+            .where(plan.c.code == plan_code, select(subscription.c.id).where(subscription.c.price_id == price.c.id).exists())
+        )
+        return {(row.code, row.version) for row in self._connection.execute(query)}
+
+    def price_owner(self, code: str) -> str | None:
+        """The plan a price code belongs to, None when it is free."""
+        return self._connection.execute(select(plan.c.code).join(price).where(price.c.code == code).limit(1)).scalar()
+
+    def insert_plan(self, plan_id: str, one: Plan, at: datetime) -> None:
+        """Write a new plan without its prices."""
+        self._connection.execute(insert(plan).values(id=plan_id, code=one.code, name=one.name, is_archived=False, created_at=at))
+
+    def rename_plan(self, code: str, name: str) -> None:
+        """Give a plan another name; invoices already opened keep theirs."""
+        self._connection.execute(update(plan).where(plan.c.code == code).values(name=name))
+
+    def archive_plan(self, code: str, *, is_archived: bool) -> bool:
+        """Take a plan off sale, or put it back; its subscriptions go on. False when there is no such plan."""
+        query = update(plan).where(plan.c.code == code).values(is_archived=is_archived)
+        return self._connection.execute(query).rowcount > 0
+
+    def insert_price(self, price_id: str, one: Price, at: datetime) -> None:
+        """Put a new version on sale; the version before it stays for those who bought it."""
+        self._connection.execute(update(price).where(price.c.code == one.code, price.c.is_current).values(is_current=False))
+        plan_id = self._connection.execute(select(plan.c.id).where(plan.c.code == one.plan_code)).scalar_one()
+        self._connection.execute(
+            insert(price).values(
+                id=price_id,
+                plan_id=plan_id,
+                code=one.code,
+                version=one.version,
+                name=one.name,
+                amount=one.amount.amount,
+                currency=one.amount.currency,
+                interval_count=one.interval.count,
+                interval_unit=one.interval.unit.value,
+                alignment=one.alignment.value,
+                trial_days=one.trial_days,
+                setup_fee=one.setup_fee.amount,
+                is_tax_free=one.tax_free,
+                is_current=True,
+                created_at=at,
+            )
+        )
+
+
+def _stored(row) -> StoredPrice:  # type: ignore[no-untyped-def]
+    one = Price(
+        code=row.code,
+        version=row.version,
+        plan_code=row.plan_code,
+        amount=Money(row.amount, row.currency),
+        interval=Interval(row.interval_count, Unit(row.interval_unit)),
+        trial_days=row.trial_days,
+        setup_fee=Money(row.setup_fee, row.currency),
+        alignment=Alignment(row.alignment),
+        tax_free=row.is_tax_free,
+        name=row.name,
+    )
+    return StoredPrice(row.id, one, row.is_current, row.plan_is_archived)

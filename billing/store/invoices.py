@@ -1,0 +1,125 @@
+"""Invoices and their lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+
+from sqlalchemy import Connection, insert, select, update
+
+from billing.domain.invoice import Invoice, InvoiceLine
+from billing.domain.subscription import Subscription
+from billing.errors import InvariantBroken
+from billing.store import bulk
+from billing.store.locking import in_buckets, key_list
+from billing.store.mapping import Mapper
+from billing.store.subscriptions import subscription_columns, subscription_of
+from billing.store.tables import charge_day, counter, invoice, invoice_line, subscription
+
+MAPPER = Mapper(Invoice, invoice)
+LINES = Mapper(InvoiceLine, invoice_line, renamed={"tax_free": "is_tax_free"})
+
+_update = MAPPER.picker(
+    "id", "state", "moved_at", "next_attempt_at", "collection", "declines", "attempts_planned", "first_failed_at"
+)
+_NUMBERS = "invoice"
+
+
+class Invoices:
+    """The invoices of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def next_numbers(self, count: int) -> range:
+        """Take `count` invoice numbers without a gap: the counter's row stays locked until the commit."""
+        query = update(counter).where(counter.c.name == _NUMBERS).values(value=counter.c.value + count)
+        last = self._connection.execute(query.returning(counter.c.value)).scalar()
+        if last is None:
+            self._connection.execute(insert(counter).values(name=_NUMBERS, value=count))
+            last = count
+        return range(last - count + 1, last + 1)
+
+    def insert(self, invoices: Sequence[Invoice], lines: dict[str, Sequence[InvoiceLine]]) -> None:
+        """Write new invoices with their lines; the natural key refuses a second one for a period."""
+        bulk.insert_rows(self._connection, invoice, MAPPER.rows(invoices))
+        bulk.insert_rows(
+            self._connection,
+            invoice_line,
+            [{"invoice_id": invoice_id} | LINES.row(line) for invoice_id, some in lines.items() for line in some],
+        )
+
+    def update(self, invoices: Sequence[Invoice]) -> None:
+        """Write what may change of locked invoices."""
+        rows = _update(invoices)
+        if bulk.update_rows(self._connection, invoice, ["id"], rows) != len(rows):
+            raise InvariantBroken("an invoice vanished while it was locked")
+
+    def claim_due(self, now: datetime, limit: int, *, buckets: range) -> list[tuple[Invoice, Subscription]]:
+        """Lock up to `limit` open invoices whose next attempt is due, oldest first, skipping those others hold."""
+        query = (
+            self._with_subscription()
+            .where(invoice.c.next_attempt_at <= now)
+            .order_by(invoice.c.next_attempt_at, invoice.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return self._pairs(in_buckets(query, invoice.c.bucket, buckets))
+
+    def lock(self, ids: Sequence[str]) -> list[tuple[Invoice, Subscription]]:
+        """Lock these invoices with their subscriptions, in the one order everybody uses."""
+        query = (
+            self._with_subscription()
+            .where(invoice.c.id.in_(key_list(self._connection, ids)))
+            .order_by(subscription.c.id, invoice.c.id)
+            .with_for_update()
+        )
+        return self._pairs(query)
+
+    def lock_open_of(self, customer_id: str) -> list[tuple[Invoice, Subscription]]:
+        """Lock the open invoices of one customer."""
+        query = (
+            self._with_subscription()
+            .where(invoice.c.customer_id == customer_id, invoice.c.state == "open")
+            .order_by(subscription.c.id, invoice.c.id)
+            .with_for_update()
+        )
+        return self._pairs(query)
+
+    def lock_open_of_subscription(self, subscription_id: str) -> list[Invoice]:
+        """Lock the open invoices of one subscription, newest period first."""
+        query = (
+            select(*MAPPER.columns)
+            .where(invoice.c.subscription_id == subscription_id, invoice.c.state == "open")
+            .order_by(invoice.c.period_index.desc())
+            .with_for_update()
+        )
+        return [MAPPER.record(row) for row in self._connection.execute(query)]
+
+    def take_days(self, wanted: Sequence[tuple[str, date, str]]) -> dict[tuple[str, date], str]:
+        """Take the automatic charge of (subscription, local day) for an attempt; returns those that were still free."""
+        if not wanted:
+            return {}
+        rows = [{"subscription_id": one, "local_day": day, "attempt_id": attempt_id} for one, day, attempt_id in wanted]
+        first = {(row["subscription_id"], row["local_day"]): row for row in reversed(rows)}
+        taken = bulk.insert_new_rows(self._connection, charge_day, list(first.values()), ["subscription_id", "local_day"])
+        return {(one, day): str(first[one, day]["attempt_id"]) for one, day in taken}
+
+    def lines_of(self, invoice_ids: Sequence[str]) -> dict[str, list[InvoiceLine]]:
+        """The lines of these invoices, in order."""
+        query = (
+            select(*LINES.columns, invoice_line.c.invoice_id)
+            .where(invoice_line.c.invoice_id.in_(key_list(self._connection, invoice_ids)))
+            .order_by(invoice_line.c.invoice_id, invoice_line.c.position)
+        )
+        found: dict[str, list[InvoiceLine]] = {one: [] for one in invoice_ids}
+        for row in self._connection.execute(query):
+            found[row[-1]].append(LINES.record(row))
+        return found
+
+    def _with_subscription(self):  # type: ignore[no-untyped-def]
+        return select(*MAPPER.columns, *subscription_columns).join(subscription, subscription.c.id == invoice.c.subscription_id)
+
+    def _pairs(self, query) -> list[tuple[Invoice, Subscription]]:  # type: ignore[no-untyped-def]
+        width = len(MAPPER.columns)
+        return [(MAPPER.record(row), subscription_of(row[width:])) for row in self._connection.execute(query)]

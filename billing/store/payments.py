@@ -1,0 +1,69 @@
+"""Payments: facts verified at the PG, one row per `imp_uid`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, select, update
+
+from billing.store import bulk
+from billing.store.locking import key_list
+from billing.store.mapping import Mapper
+from billing.store.tables import payment
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Money the PG confirmed; `role` says what it means to us: invoice, surplus or mismatch."""
+
+    imp_uid: str
+    attempt_id: str
+    invoice_id: str
+    merchant_uid: str
+    role: str
+    amount: int
+    currency: str
+    pg_provider: str
+    pg_tid: str
+    card_name: str
+    receipt_url: str
+    paid_at: datetime | None
+    booked_at: datetime
+    refunded: int = 0
+    refund_reserved: int = 0
+
+
+MAPPER = Mapper(Payment, payment)
+
+
+class Payments:
+    """The payments of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def insert(self, payments: Sequence[Payment]) -> None:
+        """Write verified payments; the same `imp_uid` is never written twice."""
+        bulk.insert_rows(self._connection, payment, MAPPER.rows(payments))
+
+    def known(self, imp_uids: Sequence[str]) -> set[str]:
+        """Which of these PG records are booked already."""
+        if not imp_uids:
+            return set()
+        return set(self._connection.execute(select(payment.c.imp_uid).where(payment.c.imp_uid.in_(key_list(self._connection, imp_uids)))).scalars())
+
+    def canary(self) -> str | None:
+        """A payment that must be found by any honest look-up: the one booked last."""
+        query = select(payment.c.imp_uid).order_by(payment.c.booked_at.desc(), payment.c.imp_uid.desc()).limit(1)
+        return self._connection.execute(query).scalar()
+
+    def of_attempt(self, attempt_id: str) -> list[Payment]:
+        """What one attempt brought, oldest first."""
+        query = select(*MAPPER.columns).where(payment.c.attempt_id == attempt_id).order_by(payment.c.booked_at)
+        return [MAPPER.record(row) for row in self._connection.execute(query)]
+
+    def set_role(self, imp_uid: str, role: str) -> None:
+        """Say what a parked payment turned out to be."""
+        self._connection.execute(update(payment).where(payment.c.imp_uid == imp_uid).values(role=role))

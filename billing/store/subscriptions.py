@@ -1,0 +1,96 @@
+"""Subscriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, select
+
+from billing.domain.subscription import Subscription, SubscriptionState
+from billing.errors import InvariantBroken, NotFound
+from billing.store import bulk
+from billing.store.locking import in_buckets
+from billing.store.tables import subscription
+from plans.calendar import Interval, Unit
+
+# The interval is one value in the record and two columns in the table; everything else is named alike.
+_PLAIN = [field.name for field in fields(Subscription) if field.name != "interval"]
+subscription_columns = [*(subscription.c[name] for name in _PLAIN), subscription.c.interval_count, subscription.c.interval_unit]
+_STATE = _PLAIN.index("state")
+
+_MUTABLE = (
+    "quantity", "state", "next_index", "due_at", "cancel_at_end", "version", "audit_head", "trial_end", "period_index",
+    "period_start", "period_end", "canceled_at", "ended_at", "parked_reason",
+)  # fmt: skip
+
+_intervals: dict[tuple[int, str], Interval] = {}
+
+
+def subscription_of(row: Row[Any] | Sequence[Any]) -> Subscription:
+    """The record of a row of `subscription_columns`."""
+    values = dict(zip(_PLAIN, row, strict=False))
+    values["state"] = SubscriptionState(values["state"])
+    key = (row[len(_PLAIN)], row[len(_PLAIN) + 1])
+    if key not in _intervals:
+        _intervals[key] = Interval(key[0], Unit(key[1]))
+    return Subscription(**values, interval=_intervals[key])
+
+
+class Subscriptions:
+    """The subscriptions of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def insert(self, one: Subscription) -> None:
+        """Write a new subscription."""
+        row = {name: getattr(one, name) for name in _PLAIN} | {
+            "state": one.state.value,
+            "interval_count": one.interval.count,
+            "interval_unit": one.interval.unit.value,
+        }
+        bulk.insert_rows(self._connection, subscription, [row])
+
+    def update(self, changed: Sequence[Subscription]) -> None:
+        """Write what may change of locked subscriptions."""
+        rows = [{"id": one.id} | {name: getattr(one, name) for name in _MUTABLE} for one in changed]
+        for row in rows:
+            row["state"] = row["state"].value
+        if bulk.update_rows(self._connection, subscription, ["id"], rows) != len(rows):
+            raise InvariantBroken("a subscription vanished while it was locked")
+
+    def claim_due(self, now: datetime, limit: int, *, buckets: range) -> list[Subscription]:
+        """Lock up to `limit` due subscriptions, oldest first, skipping those another worker holds."""
+        query = (
+            select(*subscription_columns)
+            .where(subscription.c.due_at <= now)
+            .order_by(subscription.c.due_at, subscription.c.id)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        )
+        return [subscription_of(row) for row in self._connection.execute(in_buckets(query, subscription.c.bucket, buckets))]
+
+    def lock(self, subscription_id: str) -> Subscription:
+        """Lock one subscription.
+
+        Raises:
+            NotFound: there is none with this id.
+        """
+        query = select(*subscription_columns).where(subscription.c.id == subscription_id).with_for_update()
+        row = self._connection.execute(query).first()
+        if row is None:
+            raise NotFound("subscription", subscription_id)
+        return subscription_of(row)
+
+    def lock_of(self, customer_id: str) -> list[Subscription]:
+        """Lock all subscriptions of one customer."""
+        query = (
+            select(*subscription_columns)
+            .where(subscription.c.customer_id == customer_id)
+            .order_by(subscription.c.id)
+            .with_for_update()
+        )
+        return [subscription_of(row) for row in self._connection.execute(query)]

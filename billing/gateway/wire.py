@@ -1,0 +1,286 @@
+"""Answers of the PG: JSON in, evidence out. Read by hand, field by field, and never half.
+
+Why no pydantic model here: a record arrives once per charge and once per look-up, and these
+checks need things a model would have to be talked into one validator at a time — amounts as
+exact decimals of their own currency, 0 for "no such moment", optional fields that must never
+cost us a paid record. Measured, the two are equally fast; this one can be read from top to bottom.
+
+The rule for damage: a field that says whose money moved, how much and in which world (`imp_uid`,
+`merchant_uid`, `status`, `amount`, `currency`, `sandbox`) must be there and be right, otherwise
+the whole record is refused as unreadable. Any other field is taken if it makes sense and is
+dropped if not. Unknown fields and words are ignored, as the PG may add them at any time.
+
+Source: PortOne REST V1, schemas PaymentAnnotation, CustomerAnnotation and the paged lists;
+compatibility policy (new fields and enum values appear without notice).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from billing.domain.customer import KeyFact
+from billing.domain.evidence import Channel, PaymentFact, PaymentStatus
+from billing.gateway.declines import DeclineTable
+from billing.gateway.http import Answer
+from plans.money import MINOR_DIGITS
+
+Json = dict[str, Any]
+
+_STATUSES = {status.value: status for status in PaymentStatus}
+_LAST_MOMENT = 253_402_300_799  # the year 9999; milliseconds passed off as seconds lie beyond
+_TEXT_MAX = 1000
+
+
+class Unreadable(ValueError):
+    """The JSON is not what the PG documents. Names the field, never the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """`{code, message, response}`, the frame around every answer. Source: PortOne REST V1, all calls."""
+
+    code: int
+    message: str
+    response: object
+
+
+def envelope(body: bytes) -> Envelope:
+    """Read the frame of an answer.
+
+    Raises:
+        Unreadable: not JSON, not an object, or without an integer `code`.
+    """
+    try:
+        # Decimal keeps 9900.1 from becoming 9900.100000000001 before anyone can refuse it.
+        frame = json.loads(body, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError):
+        frame = None
+    if not isinstance(frame, dict):
+        raise Unreadable("the answer is not a JSON object")
+    code = frame.get("code")
+    if isinstance(code, bool) or not isinstance(code, int):
+        raise Unreadable("the answer has no code")
+    return Envelope(code, _text(frame.get("message")) or "", frame.get("response"))
+
+
+def payment(record: object, declines: DeclineTable) -> PaymentFact:
+    """One payment record as evidence.
+
+    Raises:
+        Unreadable: a field that decides about money is missing or makes no sense.
+    """
+    if not isinstance(record, dict):
+        raise Unreadable("the payment is not an object")
+    get = record.get
+    status = _STATUSES.get(_needed(record, "status"), PaymentStatus.OTHER)
+    currency = _needed(record, "currency").upper()
+    refunded = get("cancel_amount")
+    if refunded is None and status is PaymentStatus.CANCELLED:
+        raise Unreadable("cancel_amount is missing")
+    provider = _text(get("pg_provider"))
+    reason = _text(get("fail_reason"))
+    code, decline = None, None
+    if status is PaymentStatus.FAILED:
+        code, decline = declines.classify(provider or "", reason or "")
+    return PaymentFact(
+        imp_uid=_needed(record, "imp_uid"),
+        merchant_uid=_needed(record, "merchant_uid"),
+        status=status,
+        amount=_minor("amount", get("amount"), currency),
+        cancel_amount=0 if refunded is None else _minor("cancel_amount", refunded, currency),
+        currency=currency,
+        sandbox=_flag(record, "sandbox"),
+        customer_uid=_text(get("customer_uid")),
+        usage=_text(get("customer_uid_usage")),
+        pg_provider=provider,
+        pg_tid=_text(get("pg_tid")),
+        paid_at=_moment(get("paid_at")),
+        failed_at=_moment(get("failed_at")),
+        cancelled_at=_moment(get("cancelled_at")),
+        fail_reason=reason,
+        fail_code=code,
+        decline_class=decline,
+        card_name=_text(get("card_name")),
+        receipt_url=_text(get("receipt_url")),
+        custom_data=_custom(get("custom_data")),
+    )
+
+
+def payments(records: object, declines: DeclineTable) -> list[PaymentFact]:
+    """A list of payment records, the earliest started first, whatever order they came in.
+
+    Raises:
+        Unreadable: not a list, or one of the records cannot be read.
+    """
+    if not isinstance(records, list):
+        raise Unreadable("the payments are not a list")
+    facts = [(_seconds(record.get("started_at")) or 0, payment(record, declines)) for record in map(_object, records)]
+    facts.sort(key=lambda pair: pair[0])
+    return [fact for _, fact in facts]
+
+
+def page(response: object) -> tuple[list[object], int, int]:
+    """A paged list as (records, total, next page or 0).
+
+    Raises:
+        Unreadable: not the documented `{total, previous, next, list}`.
+    """
+    if not isinstance(response, dict) or not isinstance(response.get("list"), list):
+        raise Unreadable("the page has no list")
+    records: list[object] = response["list"]
+    return records, _seconds(response.get("total")) or len(records), _seconds(response.get("next")) or 0
+
+
+def key(record: object) -> KeyFact:
+    """One billing key as evidence.
+
+    Raises:
+        Unreadable: `customer_uid` is missing, or it is not an object.
+    """
+    found = _object(record)
+    get = found.get
+    kind = get("card_type")
+    return KeyFact(
+        customer_uid=_needed(found, "customer_uid"),
+        pg_provider=_text(get("pg_provider")) or "",
+        pg_id=_text(get("pg_id")) or "",
+        sandbox=get("sandbox") is True,
+        card_name=_text(get("card_name")) or "",
+        card_code=_text(get("card_code")) or "",
+        card_number=_masked(_text(get("card_number")) or ""),
+        card_type=kind if isinstance(kind, int) and not isinstance(kind, bool) else None,
+        inserted=_seconds(get("inserted")) or 0,
+        updated=_seconds(get("updated")) or 0,
+    )
+
+
+def keys(records: object) -> list[KeyFact]:
+    """A list of billing keys; raise `Unreadable` where it is none."""
+    if not isinstance(records, list):
+        raise Unreadable("the billing keys are not a list")
+    return [key(record) for record in records]
+
+
+def channels(records: object) -> list[Channel]:
+    """The configured channels; raise `Unreadable` where it is no list of them."""
+    if not isinstance(records, list):
+        raise Unreadable("the channels are not a list")
+    return [
+        Channel(
+            pg_provider=_needed(channel, "pg_provider"),
+            pg_id=_text(channel.get("pg_id")) or "",
+            sandbox=_flag(channel, "sandbox"),
+            type=_text(channel.get("type")) or "",
+            name=_text(channel.get("channel_name")) or "",
+        )
+        for channel in map(_object, records)
+    ]
+
+
+def prepared_amount(response: object) -> int:
+    """The registered amount of a prepare record in minor units; raise `Unreadable` without one."""
+    record = _object(response)
+    return _minor("amount", record.get("amount"), (_text(record.get("currency")) or "KRW").upper())
+
+
+def issued_token(answer: Answer) -> tuple[str, float] | None:
+    """The token and its life in seconds, None when the answer holds none that can be used.
+
+    Returns instead of raising: the frame that reads this body holds the token.
+    """
+    try:
+        response = envelope(answer.body).response
+    except Unreadable:
+        return None
+    if not isinstance(response, dict):
+        return None
+    value = response.get("access_token")
+    end, now = _seconds(response.get("expired_at")), _seconds(response.get("now"))
+    # It goes into a header: anything but plain visible ASCII would break, or break out of, the line.
+    if not isinstance(value, str) or not value or not value.isascii() or not value.isprintable() or " " in value:
+        return None
+    if end is None or now is None or end <= now:
+        return None
+    return value, float(end - now)
+
+
+# --- fields --------------------------------------------------------------------------------------
+
+
+def _object(record: object) -> Json:
+    if not isinstance(record, dict):
+        raise Unreadable("a record is not an object")
+    return record
+
+
+def _needed(record: Json, name: str) -> str:
+    text = _text(record.get(name))
+    if text is None:
+        raise Unreadable(f"{name} is missing")
+    return text
+
+
+def _text(value: object) -> str | None:
+    """A text that every database and terminal can take; None for null, empty and other types."""
+    if type(value) is not str:
+        # Order numbers made of digits have been seen to come back as numbers.
+        return str(value) if type(value) is int else None
+    if not value.isprintable():
+        # PostgreSQL refuses NUL, UTF-8 refuses half a surrogate pair: neither may stop a batch.
+        value = value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+    return value[:_TEXT_MAX] or None
+
+
+def _flag(record: Json, name: str) -> bool:
+    value = record.get(name)
+    if not isinstance(value, bool):
+        raise Unreadable(f"{name} is missing")
+    return value
+
+
+def _minor(name: str, value: object, currency: str) -> int:
+    """An amount in minor units: 9900, 9900.0 and "9900" are 9,900 won, 9900.5 is none."""
+    digits = MINOR_DIGITS.get(currency)
+    if type(value) is int and digits == 0 and value >= 0:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+        raise Unreadable(f"{name} is not an amount")
+    if digits is None:
+        raise Unreadable("the currency is not known here")
+    try:
+        exact = Decimal(value).scaleb(digits)
+        # Bounded before it becomes an int: 1e999999 is a short text and a very long number.
+        if not 0 <= exact < 10**15 or exact != exact.to_integral_value():
+            raise Unreadable(f"{name} is not a whole number of minor units")
+    except ArithmeticError:
+        raise Unreadable(f"{name} is not an amount") from None
+    return int(exact)
+
+
+def _seconds(value: object) -> int | None:
+    """Unix seconds or a count, None where there is none (null, 0, nonsense)."""
+    is_digits = type(value) is str and value.isascii() and value.isdigit() and len(value) < 16
+    if is_digits or (type(value) is Decimal and abs(value) <= _LAST_MOMENT):
+        value = int(value)  # type: ignore[call-overload]
+    return value if type(value) is int and 0 < value <= _LAST_MOMENT else None
+
+
+def _moment(value: object) -> datetime | None:
+    seconds = _seconds(value)
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _custom(value: object) -> str | None:
+    """Our own note on the record; an object passed to the browser SDK comes back as JSON text or object."""
+    if isinstance(value, dict | list):
+        return _text(json.dumps(value, ensure_ascii=False, default=str))
+    return _text(value)
+
+
+def _masked(number: str) -> str:
+    """The card number as the PG masked it; one that it failed to mask is not let in."""
+    return number if sum(map(str.isdigit, number)) <= 12 else ""

@@ -23,6 +23,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
 
 START_SECONDS = 60
 USER = "billing"
@@ -69,6 +71,32 @@ def postgres_server(*, fsync: bool = True, settings: dict[str, str] | None = Non
         watcher.stdin.close()
         watcher.wait()
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def fresh_database(server: str, template: str = "template0") -> Iterator[str]:
+    """Make a database as a copy of `template` on the server of the URL `server`, yield its URL, and drop it."""
+    # Here, because the watcher runs this file too and needs none of it.
+    import psycopg
+    from psycopg.conninfo import make_conninfo
+    from psycopg.sql import SQL, Identifier
+
+    name = f"billing_test_{uuid4().hex}"
+    with psycopg.connect(make_conninfo(server), autocommit=True) as connection:
+        connection.execute(SQL("CREATE DATABASE {} TEMPLATE {}").format(Identifier(name), Identifier(template)))
+        try:
+            yield _at(server, name)
+        finally:
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+def name_of(url: str) -> str:
+    """The database a URL leads to."""
+    return urlsplit(url).path.removeprefix("/")
+
+
+def _at(server: str, name: str) -> str:
+    return urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
 
 
 def _short_temp() -> str:
@@ -121,7 +149,7 @@ def _run(command: list[str | Path], account: int | None, home: Path) -> None:
 
 
 def _wait_until_it_answers(url: str, watcher: subprocess.Popen[bytes], home: Path) -> None:
-    import psycopg  # here, because the watcher runs this file too and needs none of it
+    import psycopg
 
     give_up = time.monotonic() + START_SECONDS
     while True:

@@ -1,12 +1,11 @@
 """Plans and their prices, and what applying a plan file would change.
 
-A price is sold in versions. A version somebody has bought never changes again: other
-terms under the same code make the next version, and every subscription keeps the version
-it was sold.
+A price is sold in versions. A version never changes: other terms under the same code make
+the next version, and every subscription keeps the version it was sold.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from enum import StrEnum
 from typing import Final, Protocol
@@ -128,8 +127,7 @@ class ChangeKind(StrEnum):
     PLAN_RESTORED = "plan_restored"  # an archived plan is applied again: back on sale
     PRICE_ADDED = "price_added"
     PRICE_UNCHANGED = "price_unchanged"
-    PRICE_REVISED = "price_revised"  # sold: the next version is made, the old one stays as it is
-    PRICE_REPLACED = "price_replaced"  # never sold: the same version gets the new terms
+    PRICE_REVISED = "price_revised"  # other terms: the next version is made, the old one stays as it is
     PRICE_KEPT = "price_kept"  # known but not wanted here: stays, since a file never deletes
 
 
@@ -153,17 +151,16 @@ class Change:
         return f"{subject}: {self.words}"
 
 
-def changes(current: Mapping[str, PlanLike], wanted: Plan, *, sold: Collection[tuple[str, int]] = frozenset()) -> list[Change]:
+def changes(current: Mapping[str, PlanLike], wanted: Plan) -> list[Change]:
     """Return what applying `wanted` would do, the plan first, then its prices in their order.
 
-    Nothing is written here. Whoever writes must look at `sold` again inside the same
-    transaction: a version can be bought between this answer and the write.
+    A stored version never changes, whether it was sold or not: nobody has to ask, and no sale can
+    slip in between the question and the write.
 
     Args:
-        current: every stored plan by code, with all versions of its prices.
+        current: every stored plan by code, with the newest versions of its prices.
         wanted: the plan as it should be; the versions of its prices are ignored, except
             that the newest counts where there are several.
-        sold: (price code, version) of each version that any subscription has.
 
     Raises:
         PriceCodeTaken: a wanted price code belongs to another plan of `current`.
@@ -176,7 +173,7 @@ def changes(current: Mapping[str, PlanLike], wanted: Plan, *, sold: Collection[t
     stored = current.get(wanted.code)
     known = newest_versions(stored.prices if stored else ())
     found = _plan_changes(stored, wanted)
-    found += [_price_change(known.get(code), price, sold) for code, price in asked.items()]
+    found += [_price_change(known.get(code), price) for code, price in asked.items()]
     found += [
         Change(ChangeKind.PRICE_KEPT, code, "not named here, stays as it is", price, price)
         for code, price in known.items()
@@ -208,7 +205,7 @@ def _plan_changes(stored: PlanLike | None, wanted: Plan) -> list[Change]:
     return found
 
 
-def _price_change(old: Price | None, wanted: Price, sold: Collection[tuple[str, int]]) -> Change:
+def _price_change(old: Price | None, wanted: Price) -> Change:
     code = wanted.code
     if old is None:
         first = replace(wanted, version=1)
@@ -216,11 +213,8 @@ def _price_change(old: Price | None, wanted: Price, sold: Collection[tuple[str, 
         return Change(ChangeKind.PRICE_ADDED, code, f"added, {first.amount} every {every}", first)
     if wanted.same_terms(old):
         return Change(ChangeKind.PRICE_UNCHANGED, code, "unchanged", old, old)
-    if (code, old.version) in sold:
-        words = f"made, {_differences(old, wanted)}; v{old.version} stays with those who bought it"
-        return Change(ChangeKind.PRICE_REVISED, code, words, replace(wanted, version=old.version + 1), old)
-    words = f"not sold yet, edited in place, {_differences(old, wanted)}"
-    return Change(ChangeKind.PRICE_REPLACED, code, words, replace(wanted, version=old.version), old)
+    words = f"made, {_differences(old, wanted)}; v{old.version} stays with those who bought it"
+    return Change(ChangeKind.PRICE_REVISED, code, words, replace(wanted, version=old.version + 1), old)
 
 
 def _differences(old: Price, new: Price) -> str:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from zoneinfo import available_timezones
+
+from billing.errors import RuleError
 
 BUCKETS = 256
 
@@ -78,3 +81,23 @@ class KeyFact:
 def bucket_of(customer_id: str) -> int:
     """The shard bucket of a customer, 0–255: what narrows a worker today and shards tables later."""
     return sha256(customer_id.encode()).digest()[0] % BUCKETS
+
+
+def checked_customer(external_id: str, name: str, email: str, tel: str, time_zone: str) -> None:
+    """Refuse a customer that could not be stored or billed.
+
+    Raises:
+        RuleError: names the field and the limit.
+    """
+    limits = {"external_id": (external_id, 200), "name": (name, 100), "email": (email, 254), "tel": (tel, 40)}
+    for field, (value, longest) in limits.items():
+        if len(value) > longest:
+            raise RuleError(field, f"has {len(value)} characters", f"at most {longest} are kept")
+        if value != value.strip() or not value.isprintable():
+            raise RuleError(field, "has blanks around it or signs that cannot be printed", "write plain text")
+    if not external_id:
+        raise RuleError("external_id", "is empty", "give the id your own system knows the customer by")
+    if email and "@" not in email:
+        raise RuleError("email", "has no @", "write an address or leave it out")
+    if time_zone not in available_timezones():
+        raise RuleError("time_zone", f"{time_zone!r} is not an IANA time zone", "write for example Asia/Seoul")

@@ -42,6 +42,9 @@ def canonical(value: Json) -> str:
 
 
 def chained(previous: str, entry: AuditEntry, at: str) -> str:
-    """The audit hash of `entry` after `previous`: changing an old row breaks every later one."""
-    body = canonical({"actor": entry.actor, "action": entry.action, "subject": entry.subject, "details": entry.details})
-    return sha256(f"{previous}\n{at}\n{body}".encode()).hexdigest()
+    """The audit hash of `entry` after `previous`: changing an old row breaks every later one.
+
+    The parts are joined by a sign that none of them contains, so no two entries hash alike.
+    """
+    parts = (previous, at, entry.actor, entry.action, entry.subject, canonical(entry.details))
+    return sha256("\x1f".join(parts).encode()).hexdigest()

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt
-from billing.errors import InvariantBroken
+from billing.errors import InvariantBroken, NotFound
 from billing.store import bulk
 from billing.store.locking import in_buckets, key_list
 from billing.store.mapping import Mapper
@@ -92,6 +92,18 @@ class Attempts:
         """The attempts with these order numbers, in no particular order; unknown numbers are left out."""
         query = select(*MAPPER.columns).where(attempt.c.merchant_uid.in_(key_list(self._connection, merchant_uids)))
         return [MAPPER.record(row) for row in self._connection.execute(query)]
+
+    def find(self, wanted: str) -> ChargeAttempt:
+        """The attempt with this id or order number.
+
+        Raises:
+            NotFound: there is none.
+        """
+        query = select(*MAPPER.columns).where(or_(attempt.c.id == wanted, attempt.c.merchant_uid == wanted))
+        row = self._connection.execute(query).first()
+        if row is None:
+            raise NotFound("attempt", wanted)
+        return MAPPER.record(row)
 
     def locked(self, ids: Sequence[str]) -> dict[str, ChargeAttempt]:
         """The attempts with these ids, locked until the transaction ends."""

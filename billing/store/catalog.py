@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select, update
 from billing.domain.renewal import Terms
 from billing.errors import NotFound
 from billing.store.locking import key_list
-from billing.store.tables import plan, price, subscription
+from billing.store.tables import plan, price
 from plans.calendar import Alignment, Interval, Unit
 from plans.catalog import Plan, Price
 from plans.money import Money
@@ -74,19 +74,6 @@ class Catalog:
         """Price versions by id."""
         query = select(*_COLUMNS).join(plan).where(price.c.id.in_(key_list(self._connection, ids)))
         return {row.id: _stored(row) for row in self._connection.execute(query)}
-
-    def sold(self, plan_code: str) -> set[tuple[str, int]]:
-        """(code, version) of every price of the plan that a subscription was ever made on."""
-        query = (
-            select(price.c.code, price.c.version)
-            .join(plan)
-            .where(plan.c.code == plan_code, select(subscription.c.id).where(subscription.c.price_id == price.c.id).exists())
-        )
-        return {(row.code, row.version) for row in self._connection.execute(query)}
-
-    def price_owner(self, code: str) -> str | None:
-        """The plan a price code belongs to, None when it is free."""
-        return self._connection.execute(select(plan.c.code).join(price).where(price.c.code == code).limit(1)).scalar()
 
     def insert_plan(self, plan_id: str, one: Plan, at: datetime) -> None:
         """Write a new plan without its prices."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from billing.domain.ledger import Transfer
 from billing.ports import NewId
@@ -27,3 +27,8 @@ class Ledger:
         """Append transfers; a second one of the same (kind, ref) is refused by the database."""
         rows = [{"id": self._new_id(), "booked_at": at} | _MAPPER.row(one) for one in transfers]
         bulk.insert_rows(self._connection, ledger_transfer, rows)
+
+    def has(self, kind: str, ref: str) -> bool:
+        """True when this transfer was booked."""
+        query = select(ledger_transfer.c.id).where(ledger_transfer.c.kind == kind, ledger_transfer.c.ref == ref)
+        return self._connection.execute(query).first() is not None

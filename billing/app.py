@@ -1,0 +1,297 @@
+"""Settings → Billing: the only file that names the concrete classes."""
+
+from __future__ import annotations
+
+import getpass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from uuid_utils import uuid7
+
+from billing import fault
+from billing.clock import SystemClock
+from billing.domain.dunning import Ladder
+from billing.domain.events import AuditEntry, Event
+from billing.domain.patience import Patience
+from billing.domain.policy import Policy
+from billing.domain.settlement import Verdict
+from billing.domain.customer import Customer, bucket_of, checked_customer
+from billing.errors import RuleError, SettingsError
+from billing.flow.adjudication import Adjudication
+from billing.flow.charging import Charging
+from billing.flow.closing import Closing
+from billing.flow.founding import Founding
+from billing.flow.pricing import Pricing
+from billing.flow.registration import Registration
+from billing.flow.renewal import Renewal
+from billing.flow.resolution import Resolution
+from billing.flow.settlement import Settlement
+from billing.flow.stopping import Stopping
+from billing.flow.subscribing import Subscribing
+from billing.flow.verification import PgLedger, Proof, Verification
+from billing.flow.worker import Worker
+from billing.gateway.http import Handler, HandlerAnswer, Http
+from billing.gateway.iamport import IamportGateway
+from billing.gateway.sandboxed import sandbox_ledger
+from billing.ports import Clock, Gateway, NewId
+from billing.settings import Mode, Settings
+from billing.store import migrate
+from billing.store.engine import create_engine_for
+from billing.store.guards import assert_guarded
+from billing.store.identity import Identity
+from billing.store.unit import Store, Tx
+from billing.store.views import Views
+
+if TYPE_CHECKING:
+    from billing.sandbox import Sandbox
+
+PROFITABLE_LANES = 8
+
+
+def new_uuid() -> str:
+    """A UUIDv7 as text: sorts by time, names nothing."""
+    return str(uuid7())
+
+
+class Billing:
+    """A subscription billing engine on one database and one PG account.
+
+    Use it as a context manager. Verbs that move money take `actor`, who is written to the audit
+    trail; it defaults to the operating system's user.
+
+    Raises:
+        SettingsError: the settings do not fit together.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        gateway: Gateway | None = None,
+        new_id: NewId = new_uuid,
+        sandbox: Sandbox | None = None,
+        buckets: range = range(256),
+        lanes: int | None = None,
+        actor: str | None = None,
+    ) -> None:
+        fault.arm(settings.faults)
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.new_id = new_id
+        self.actor = actor or _os_user()
+        self.policy = Policy(
+            is_live=settings.is_live,
+            zone=settings.zone,
+            opens=settings.hours[0],
+            closes=settings.hours[1],
+            ladder=Ladder(days=settings.ladder_days, final=settings.dunning_end),
+            patience=Patience(settings.time_scale, settings.lease_seconds),
+            catch_up=settings.catch_up,
+            batch=max(64, settings.concurrency),
+            buckets=buckets,
+        )
+        url = settings.database_url.get_secret_value()
+        is_shared = not url.startswith("sqlite")
+        self._lanes = lanes or (max(1, min(PROFITABLE_LANES, settings.concurrency // 32)) if is_shared else 1)
+        self.engine = create_engine_for(url, pool_size=self._lanes + 2)
+        self.store = Store(
+            self.engine,
+            self.clock,
+            new_id,
+            uses_database_clock=is_shared and clock is None,
+            is_live=settings.is_live,
+        )
+        self._sandbox = sandbox
+        self.gateway = gateway or self._connected()
+        self.settlement = Settlement(self.store, self.gateway, self.policy)
+        self.charging = Charging(self.store, self.gateway, self.settlement, self.policy, self.clock)
+        self._renewal = Renewal(self.store, self.policy)
+        self._resolution = Resolution(self.store, self.settlement, self.charging, self.policy, self.clock)
+        self.worker = Worker(self.store, self._renewal, self.charging, self._resolution, self.policy, lanes=self._lanes)
+        self.plans = Pricing(self.store)
+        self.cards = Registration(
+            self.store, self.gateway, self.policy, pg=settings.pg, new_customer_uid=self._customer_uid
+        )
+        self.customers = Customers(self.store, settings.time_zone)
+        self._subscribing = Subscribing(self.store, self._renewal, self.charging, self.policy)
+        self.subscriptions = Subscriptions(self._subscribing, Stopping(self.store))
+        self.invoices = Closing(self.store)
+        self.attempts = Adjudication(self.store, self.settlement)
+        self.controls = Founding(self.store, mode=settings.mode.value, imp_key=settings.credentials[0])
+        self.views = Views(self.store)
+
+    @classmethod
+    def from_env(cls, **given: object) -> Billing:
+        """The engine as `BILLING_*` describes it; see `Settings.from_env`."""
+        return cls(Settings.from_env(**given))
+
+    def __enter__(self) -> Billing:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what is on the wire and close every connection."""
+        close = getattr(self.gateway, "close", None)
+        if close is not None:
+            close()
+        self.engine.dispose()
+
+    def init(self, *, actor: str | None = None) -> Identity:
+        """Migrate the database, create its identity, check its guards; safe to repeat."""
+        migrate.upgrade(self.engine)
+        identity = self.controls.found(actor=actor or self.actor)
+        self.check()
+        return identity
+
+    def check(self) -> None:
+        """Refuse to go on where charging would not be safe.
+
+        Raises:
+            GuardMissing: the database lacks something that refuses double charges.
+            InvariantBroken: no identity, or one of another mode or account.
+        """
+        self.controls.identity()
+        with self.store.read() as tx:
+            assert_guarded(tx.connection)
+
+    def renew(self, limit: int | None = None) -> Counter[str]:
+        """One pass over everything due now: renewals, retries, unknown outcomes. Counts per verdict."""
+        self.check()
+        return self.worker.renew(limit)
+
+    def retry(self, invoices: Sequence[str]) -> list[Verdict]:
+        """Charge open invoices now, by id; the same road as a renewal."""
+        self.check()
+        return self.charging.charge(invoices)
+
+    def settle(self, merchant_uids: Sequence[str]) -> list[Verdict]:
+        """Look payments up and book what is new, whoever heard of them."""
+        return self.settlement.settle(merchant_uids)
+
+    def verify(self, *, asks_pg: bool = True) -> Proof:
+        """Prove the books; see `Verification.verify`."""
+        return Verification(self.store, self.gateway, pg_ledger=self._pg_ledger()).verify(asks_pg=asks_pg)
+
+    def now(self) -> datetime:
+        """The business instant: the test clock where one is set."""
+        return self.controls.clocks()[0]
+
+    def _customer_uid(self, customer_id: str, number: int) -> str:
+        """A name for a card that no other card, customer or database ever has, of letters and digits only."""
+        digest = sha256(f"card|{self.new_id()}|{customer_id}".encode()).hexdigest()[:24]
+        return f"gdc{digest}{number:02d}"
+
+    def _connected(self) -> Gateway:
+        key, secret = self.settings.credentials
+        url = self.settings.gateway
+        if not url and self._sandbox is None:
+            self._sandbox = _own_sandbox(self.settings)
+        in_process = self._sandbox if not url else None
+        return IamportGateway(
+            Http(url or "http://sandbox.in-process", handler=_handler(in_process) if in_process else None),
+            key=key,
+            secret=secret,
+            clock=self.clock,
+            is_live=self.settings.is_live,
+            # In process there is nothing to wait for, and one thread keeps every run in the same order.
+            concurrency=1 if in_process else self.settings.concurrency,
+        )
+
+    def _pg_ledger(self) -> PgLedger | None:
+        """The sandbox's own truth, where the PG is one."""
+        if self.settings.mode is not Mode.SANDBOX:
+            return None
+        if self._sandbox is not None:
+            return self._sandbox.ledger
+        return lambda: sandbox_ledger(self.settings.gateway)
+
+
+class Customers:
+    """Those who pay."""
+
+    def __init__(self, store: Store, time_zone: str) -> None:
+        self._store = store
+        self._time_zone = time_zone
+
+    def add(
+        self, external_id: str, *, name: str = "", email: str = "", tel: str = "", time_zone: str | None = None, actor: str
+    ) -> Customer:
+        """Add a customer under the host's own id.
+
+        Args:
+            external_id: the host's id, 1 to 200 characters, unique.
+            name: shown to the issuer, at most 100 characters; the PG takes 16.
+            time_zone: IANA name; where its billing dates live. The merchant's when left out.
+
+        Raises:
+            RuleError: a field is too long, unknown or taken.
+        """
+        zone = time_zone or self._time_zone
+        checked_customer(external_id, name, email, tel, zone)
+
+        def work(tx: Tx) -> Customer:
+            if tx.customers.is_known(external_id):
+                raise RuleError("external_id", f"{external_id!r} is taken", "show it with `billing customer show`")
+            id = tx.new_id()
+            one = Customer(id, external_id, name, email, tel, zone, bucket_of(id), tx.business_now)
+            tx.customers.insert(one)
+            tx.outbox.publish([Event("customer.added", f"customer.added:{id}", id, payload={"external_id": external_id})], one.created_at)
+            tx.audit.note(AuditEntry(actor, "customer.added", id, {"external_id": external_id}), tx.now)
+            tx.audit.flush()
+            return one
+
+        return self._store.run(work)
+
+
+class Subscriptions:
+    """Who pays for what: `start`, `cancel`, `uncancel`, `pause`, `resume`."""
+
+    def __init__(self, subscribing: Subscribing, stopping: Stopping) -> None:
+        self.start = subscribing.start
+        self.cancel = stopping.cancel
+        self.uncancel = stopping.uncancel
+        self.pause = stopping.pause
+        self.resume = stopping.resume
+
+
+def _own_sandbox(settings: Settings) -> Sandbox:
+    """The fake PG of this working directory: its state survives, so that separate commands see the same PG."""
+    from billing.sandbox import Sandbox, parse_fault  # noqa: PLC0415  (only sandbox mode pays for it)
+
+    key, secret = settings.credentials
+    sandbox = Sandbox(str(settings.sandbox_file), imp_key=key, imp_secret=secret)
+    for text in filter(None, (part.strip() for part in settings.sandbox_faults.split(","))):
+        try:
+            sandbox.add_fault(parse_fault(text))
+        except ValueError as error:
+            raise SettingsError("BILLING_SANDBOX_FAULTS", str(error), "see `billing sandbox --help`") from None
+    return sandbox
+
+
+def _handler(sandbox: Sandbox) -> Handler:
+    """The sandbox as a wire: its cuts become what a network would report."""
+    from billing.sandbox import ConnectionLost, ConnectionRefused  # noqa: PLC0415
+
+    def handle(method: str, target: str, headers: Mapping[str, str], body: bytes) -> HandlerAnswer:
+        try:
+            return sandbox.handle(method, target, headers, body)
+        except ConnectionRefused:
+            raise ConnectionRefusedError from None
+        except ConnectionLost:
+            raise ConnectionResetError from None
+
+    return handle
+
+
+def _os_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

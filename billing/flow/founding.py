@@ -1,0 +1,117 @@
+"""Give a database its identity, and set the switches everybody obeys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from hashlib import sha256
+
+from billing.domain.events import AuditEntry
+from billing.errors import InvariantBroken, RuleError
+from billing.store.identity import Freeze, Identity
+from billing.store.unit import Store, Tx
+
+UID_PREFIX = "gd"
+"""First letters of every order number minted by a database founded by this version; kept in the database."""
+
+
+def key_fingerprint(imp_key: str) -> str:
+    """What tells two PG accounts apart without keeping the key."""
+    return sha256(f"gudok|{imp_key}".encode()).hexdigest()[:16]
+
+
+class Founding:
+    """Identity, freeze and test clock."""
+
+    def __init__(self, store: Store, *, mode: str, imp_key: str) -> None:
+        self._store = store
+        self._mode = mode
+        self._fingerprint = key_fingerprint(imp_key)
+
+    def found(self, *, actor: str) -> Identity:
+        """Create the identity if there is none; safe to repeat.
+
+        Raises:
+            InvariantBroken: the database belongs to another mode or PG account.
+        """
+
+        def work(tx: Tx) -> Identity:
+            one = tx.controls.identity()
+            if one is None:
+                one = Identity(tx.new_id(), UID_PREFIX, self._mode, self._fingerprint, tx.now)
+                tx.controls.create_identity(one)
+                tx.audit.note(AuditEntry(actor, "identity.created", one.ledger_id, {"mode": one.mode}), tx.now)
+                tx.audit.flush()
+            return one
+
+        return self.checked(self._store.run(work))
+
+    def identity(self) -> Identity:
+        """This database's identity, checked against the settings.
+
+        Raises:
+            InvariantBroken: it has none yet, or belongs to another mode or PG account.
+        """
+        with self._store.read() as tx:
+            one = tx.controls.identity()
+        if one is None:
+            raise InvariantBroken("this database has no identity yet; run `billing init`")
+        return self.checked(one)
+
+    def checked(self, one: Identity) -> Identity:
+        """`one`, if it fits the settings: charging under another account would look up the wrong books."""
+        if one.mode != self._mode:
+            raise InvariantBroken(f"this database was made for mode {one.mode}, not {self._mode}; check BILLING_MODE and BILLING_DATABASE_URL")
+        if one.api_key_fp != self._fingerprint:
+            raise InvariantBroken("this database belongs to another PG account; check BILLING_IMP_KEY and BILLING_DATABASE_URL")
+        return one
+
+    def set_freeze(self, *, is_frozen: bool, reason: str, actor: str) -> Freeze:
+        """Stop or allow charging everywhere; what is on the wire is still settled.
+
+        Raises:
+            RuleError: no reason was given.
+        """
+        if not reason.strip():
+            raise RuleError("reason", "is missing", "say why in a few words: --reason TEXT")
+
+        def work(tx: Tx) -> Freeze:
+            switch = Freeze(is_frozen, reason, actor, tx.now)
+            tx.controls.set_freeze(switch)
+            tx.audit.note(AuditEntry(actor, "freeze.on" if is_frozen else "freeze.off", "charging", {"reason": reason}), tx.now)
+            tx.audit.flush()
+            return switch
+
+        return self._store.run(work)
+
+    def freeze(self) -> Freeze | None:
+        """The switch as it was set last."""
+        with self._store.read() as tx:
+            return tx.controls.freeze()
+
+    def set_clock(self, at: datetime | None, *, actor: str) -> datetime | None:
+        """Move the test clock forward to `at`, or take it away with None.
+
+        Raises:
+            RuleError: live mode, a naive instant, or one before the clock's own.
+        """
+        if self._store.is_live:
+            raise RuleError("clock", "live mode knows only the real time", "use sandbox or test mode")
+        if at is not None and at.tzinfo is None:
+            raise RuleError("instant", "has no offset", "write for example 2026-01-31T10:00+09:00")
+
+        def work(tx: Tx) -> datetime | None:
+            stands = tx.controls.test_clock()
+            if at is not None and stands is not None and at < stands:
+                cure = "take it away with `billing clock set real` or use a fresh database"
+                raise RuleError("instant", f"lies before the test clock ({stands.isoformat()})", cure)
+            tx.controls.set_test_clock(at)
+            tx.audit.note(AuditEntry(actor, "clock.set", "test clock", {"at": str(at)}), tx.now)
+            tx.audit.flush()
+            return at
+
+        return self._store.run(work)
+
+    def clocks(self) -> tuple[datetime, datetime | None]:
+        """The business instant, and the test clock's if one is set."""
+        with self._store.read() as tx:
+            return tx.business_now, tx.controls.test_clock()

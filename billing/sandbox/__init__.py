@@ -6,13 +6,17 @@ the sandbox is hostile (`config.py`), and what can go wrong on the wire goes wro
 (`faults.py`) or by card number (`cards.py`).
 """
 
-from billing.sandbox.asgi import asgi, serve
+from typing import TYPE_CHECKING, Any
+
 from billing.sandbox.cards import MAGIC_CARDS, MagicCard
 from billing.sandbox.config import Channel, SandboxConfig
 from billing.sandbox.faults import FAULTS, Fault, parse_fault
 from billing.sandbox.server import Sandbox
 from billing.sandbox.webhooks import Notice
 from billing.sandbox.wire import Answer, ConnectionLost, ConnectionRefused
+
+if TYPE_CHECKING:
+    from billing.sandbox.serving import asgi, serve
 
 __all__ = [
     "FAULTS",
@@ -30,3 +34,12 @@ __all__ = [
     "parse_fault",
     "serve",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what serves only when it is wanted: a command line that charges in-process should not wait for asyncio."""
+    if name in ("asgi", "serve"):
+        from billing.sandbox import serving
+
+        return getattr(serving, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

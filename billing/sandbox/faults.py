@@ -108,6 +108,8 @@ class Fault:
 def parse_fault(spec: str) -> Fault:
     """Return the fault written as `NAME[=HOW_OFTEN][,KEY=VALUE]...`, the way a command line gives it.
 
+    A semicolon does for the comma, where commas already part one fault from the next.
+
     HOW_OFTEN is a rate with a point or percent sign (`0.05`, `5%`), a number of times
     (`3`), or `always`. KEY is value, card, customer, merchant or path; a value may carry
     a unit of time (`70s`, `26h`). For example `lost_reply=0.05`,
@@ -116,7 +118,7 @@ def parse_fault(spec: str) -> Fault:
     Raises:
         ValueError: says which part could not be read.
     """
-    head, *rest = (part.strip() for part in spec.split(","))
+    head, *rest = (part.strip() for part in re.split("[,;]", spec))
     name, _, often = (part.strip() for part in head.partition("="))
     facts: dict[str, Any] = {"name": name, **_how_often(spec, often)}
     keys = {"value": "value", "card": "card", "customer": "customer_uid", "merchant": "merchant_uid", "path": "path"}
@@ -201,7 +203,11 @@ def _concerns(row: Any, path: str, subject: Subject) -> bool:
 
 
 def add(state: State, fault: Fault) -> None:
-    """Switch a fault on. Of a full card number only the masked form is kept."""
+    """Switch a fault on. Of a full card number only the masked form is kept.
+
+    One without a limit that is on already stays as it is: commands that share a file each
+    bring the same faults from their environment, and many of one kind would strike more often.
+    """
     facts = asdict(fault)
     if fault.times is None and fault.rate >= 1 and fault.name in _ONCE_BY_DEFAULT:
         facts["times"] = 1
@@ -210,6 +216,10 @@ def add(state: State, fault: Fault) -> None:
         facts["card"] = digits if len(digits) == 4 else masked(digits)
     if fault.value is not None:
         facts["value"] = str(fault.value)
+    if facts["times"] is None:
+        same = " AND ".join(f"{column} IS ?" for column in facts)
+        if state.one(f"SELECT 1 FROM faults WHERE {same}", tuple(facts.values())) is not None:  # noqa: S608 - names are ours
+            return
     state.insert("faults", **facts)
 
 

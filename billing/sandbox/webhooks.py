@@ -1,6 +1,5 @@
 """Notices to the merchant: when one is due, what it says, and how it is sent."""
 
-import http.client
 import json
 import threading
 from collections.abc import Callable
@@ -127,7 +126,7 @@ class Courier:
     def _send(self, notice: Notice) -> tuple[int, str]:
         try:
             status = self._deliver(notice) if self._deliver else post(notice)
-        except (OSError, http.client.HTTPException) as error:
+        except OSError as error:
             return 0, type(error).__name__
         return status or 200, f"HTTP {status or 200}"
 
@@ -146,7 +145,13 @@ class Courier:
 
 
 def post(notice: Notice) -> int:
-    """POST a notice and return the status; redirects are not followed."""
+    """POST a notice and return the status; redirects are not followed.
+
+    Raises:
+        OSError: nobody answered, or not in HTTP.
+    """
+    import http.client  # here, because most processes never send a notice
+
     parts = urlsplit(notice.url or "")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT_SECONDS)
@@ -157,6 +162,8 @@ def post(notice: Notice) -> int:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", target, notice.body, {"content-type": notice.content_type})
         return connection.getresponse().status
+    except http.client.HTTPException as error:
+        raise OSError(f"no HTTP answer: {error!r}") from error
     finally:
         connection.close()
 

@@ -278,6 +278,7 @@ def test_a_fault_that_cannot_be_is_refused_over_http(shop, fault):
         ("lost_reply=5%", Fault("lost_reply", rate=0.05)),
         ("lost_reply=3", Fault("lost_reply", times=3)),
         ("slow_approval=1,value=70s", Fault("slow_approval", times=1, value="70s")),
+        ("slow_approval=1;value=70s", Fault("slow_approval", times=1, value="70s")),
         (
             "decline = 0.5, value=120026, card=4242, customer=cu, merchant=m, path=/subscribe/*",
             Fault("decline", None, 0.5, "4242", "cu", "m", "/subscribe/*", "120026"),
@@ -315,3 +316,11 @@ def test_a_forgotten_card_number_is_not_kept_in_a_fault(shop):
     shop.sandbox.add_fault("decline", card="4242-4242-4242-4242")
 
     assert shop.sandbox.faults()[0]["card"] == "424242******4242"
+
+
+def test_an_unlimited_fault_is_switched_on_once_and_limited_ones_add_up(shop):
+    for _ in range(2):
+        shop.sandbox.add_fault("lost_reply", rate=0.1)
+        shop.sandbox.add_fault("decline", times=1)
+
+    assert [fault["name"] for fault in shop.sandbox.faults()] == ["lost_reply", "decline", "decline"]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from billing.sandbox import Sandbox, SandboxConfig
-from billing.sandbox.asgi import asgi
+from billing.sandbox.serving import asgi
 from billing.sandbox.wire import ConnectionLost as Lost
 from billing.sandbox.wire import nested
 from tests.contract.sandbox_merchant import OK_CARD, merchant

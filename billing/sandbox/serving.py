@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import uvicorn
-
 from billing.sandbox.server import Sandbox
 from billing.sandbox.webhooks import CourierThread
 from billing.sandbox.wire import Answer, ConnectionLost, ConnectionRefused
@@ -100,4 +98,6 @@ async def _hang_up(receive: Receive, send: Send) -> None:
 
 def serve(sandbox: Sandbox, port: int, host: str = "127.0.0.1") -> None:
     """Serve the sandbox until interrupted."""
+    import uvicorn  # here, because it takes longer to import than a command line has
+
     uvicorn.run(asgi(sandbox), host=host, port=port, log_level="warning")

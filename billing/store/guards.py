@@ -10,10 +10,11 @@ compared, not just names.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from sqlalchemy import CheckConstraint, Connection, PrimaryKeyConstraint, UniqueConstraint
+from sqlalchemy import CheckConstraint, Connection, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex
 
@@ -42,15 +43,20 @@ TRIGGER, FUNCTION = "trigger", "trigger function"
 @cache
 def guards(dialect: str) -> tuple[Guard, ...]:
     """Every guard a database of this dialect must have, in the order of the tables."""
-    found = [guard for table in metadata.sorted_tables for guard in _constraints(table.name)]
+    form = _plain if dialect == "postgresql" else _as_written
     index_dialect = postgresql.dialect() if dialect == "postgresql" else sqlite.dialect()  # type: ignore[no-untyped-call]
+    found = [
+        Guard(kind, table.name, name, form(definition))
+        for table in metadata.sorted_tables
+        for kind, name, definition in _constraints(table)
+    ]
     found += [
-        Guard(INDEX, table.name, str(index.name), _plain(str(CreateIndex(index).compile(dialect=index_dialect))))
+        Guard(INDEX, table.name, str(index.name), form(str(CreateIndex(index).compile(dialect=index_dialect))))
         for table in metadata.sorted_tables
         for index in sorted(table.indexes, key=lambda index: str(index.name))
         if index.unique
     ]
-    found += [Guard(TRIGGER, trigger.table, trigger.name, _plain(trigger.sql)) for trigger in triggers(dialect)]
+    found += [Guard(TRIGGER, trigger.table, trigger.name, form(trigger.sql)) for trigger in triggers(dialect)]
     if dialect == "postgresql":
         found += [Guard(FUNCTION, "", name, " ".join(body.split())) for name, body in POSTGRES_FUNCTIONS.items()]
     return tuple(found)
@@ -70,26 +76,23 @@ def assert_guarded(conn: Connection) -> None:
         raise GuardMissing(f"the database is not guarded: {'; '.join(missing)}; run `billing db upgrade` or restore them by hand")
 
 
-def _constraints(table_name: str) -> list[Guard]:
-    table = metadata.tables[table_name]
-    found = []
+def _constraints(table: Table) -> Iterator[tuple[str, str, str]]:
+    """Kind, name and definition of what a table's CREATE statement says about rows."""
     for constraint in sorted(table.constraints, key=lambda constraint: str(constraint.name)):
         if isinstance(constraint, CheckConstraint):
-            found.append(Guard(CHECK, table_name, _name_of(constraint), _plain(f"CHECK ({constraint.sqltext})")))
+            yield CHECK, _name_of(constraint), f"CHECK ({constraint.sqltext})"
         elif isinstance(constraint, (PrimaryKeyConstraint, UniqueConstraint)):
-            kind = PRIMARY if isinstance(constraint, PrimaryKeyConstraint) else UNIQUE
             columns = ", ".join(column.name for column in constraint.columns)
-            found.append(Guard(kind, table_name, _name_of(constraint), _plain(f"{kind.split(' ')[0]} {_KEY[kind]}({columns})")))
-    return found
-
-
-_KEY = {PRIMARY: "key ", UNIQUE: ""}
+            if isinstance(constraint, PrimaryKeyConstraint):
+                yield PRIMARY, _name_of(constraint), f"PRIMARY KEY ({columns})"
+            else:
+                yield UNIQUE, _name_of(constraint), f"UNIQUE ({columns})"
 
 
 def _name_of(constraint: CheckConstraint | PrimaryKeyConstraint | UniqueConstraint) -> str:
     """The name as the metadata's convention makes it."""
-    name = postgresql.dialect().identifier_preparer.format_constraint(constraint)  # type: ignore[no-untyped-call]
-    return str(name).strip('"')
+    preparer = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+    return str(preparer.format_constraint(constraint)).strip('"')
 
 
 # --- PostgreSQL ---------------------------------------------------------------------------------
@@ -149,30 +152,53 @@ def _read(conn: Connection, sql: str, *, plain: bool = True) -> dict[str, tuple[
 
 def _missing_on_sqlite(conn: Connection) -> list[str]:
     rows = conn.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE tbl_name LIKE 'billing~_%' ESCAPE '~'").all()
-    there = {(kind, name): _plain(sql) for kind, name, sql in rows if sql is not None}
+    there: dict[str, str] = {}
+    for kind, name, sql in rows:
+        if kind == "table":
+            there |= _constraints_in(sql)
+        elif sql is not None:  # the index behind a constraint has no text
+            there[name] = _as_written(sql)
     wrong = []
     if conn.exec_driver_sql("PRAGMA ignore_check_constraints").scalar_one():
         wrong.append("all CHECKs are switched off in this session (ignore_check_constraints)")
     if not conn.exec_driver_sql("PRAGMA recursive_triggers").scalar_one():
         wrong.append("rows can be replaced unseen in this session (recursive_triggers)")
     for guard in guards("sqlite"):
-        if guard.kind in (INDEX, TRIGGER):
-            definition = there.get(("trigger" if guard.kind == TRIGGER else "index", guard.name))
-            if definition is None:
-                wrong.append(f"{guard} is missing")
-            elif definition != guard.definition:
-                wrong.append(f"{guard} is not what it was")
-        else:
-            # A constraint has no row of its own: it stands in the text of its table.
-            table = there.get(("table", guard.table), "")
-            if f"constraint {guard.name} " not in table:
-                wrong.append(f"{guard} is missing")
-            elif not re.search(re.escape(f"constraint {guard.name} {guard.definition}") + r"(,|$)", table):
-                wrong.append(f"{guard} is not what it was")
+        definition = there.get(guard.name)
+        if definition is None:
+            wrong.append(f"{guard} is missing")
+        elif definition != guard.definition:
+            wrong.append(f"{guard} is not what it was")
     return wrong
 
 
+def _constraints_in(create_table: str) -> dict[str, str]:
+    """Name → definition of the constraints in a CREATE TABLE: in SQLite they stand nowhere else."""
+    found: dict[str, str] = {}
+    depth, start, in_text = 0, 0, False
+    for place, sign in enumerate(create_table):
+        if sign == "'":
+            in_text = not in_text
+        if in_text or sign not in "(),":
+            continue
+        depth += {"(": 1, ")": -1, ",": 0}[sign]
+        if sign == "(" and depth == 1:
+            start = place + 1
+        elif depth == (0 if sign == ")" else 1) and sign != "(":
+            words = create_table[start:place].split(None, 2)
+            start = place + 1
+            if words[0].upper() == "CONSTRAINT":
+                found[words[1].strip('"')] = _as_written(words[2])
+    return found
+
+
 # --- one form for what both sides wrote ---------------------------------------------------------
+
+
+def _as_written(sql: str) -> str:
+    """SQLite keeps what it was told; only blanks, quotes and case may differ."""
+    return re.sub(r"\s*([(),])\s*", r"\1", " ".join(sql.lower().replace('"', "").split())).strip(" ;")
+
 
 _SPELLINGS = (
     (r"::(character varying|timestamp with time zone|[a-z]+)(\(\d+\))?(\[\])?", ""),  # casts PostgreSQL adds
@@ -182,14 +208,14 @@ _SPELLINGS = (
     (r" using btree", ""),
     (r"\bon \w+\.(?=billing_)", "on "),  # the schema
     (r"execute function \w+\.(?=billing_)", "execute function "),
-    (r"[()\"]", " "),
+    (r"[()\"]", " "),  # it sets its own parentheses
     (r"\s*,\s*", ", "),
     (r"\s+", " "),
 )
 
 
 def _plain(sql: str) -> str:
-    """`sql` in the one spelling in which ours and the catalogue's can be compared."""
+    """PostgreSQL keeps what it understood; this is the one spelling in which that and ours can be compared."""
     text = " ".join(sql.lower().split())
     for found, written in _SPELLINGS:
         text = re.sub(found, written, text)

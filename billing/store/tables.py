@@ -432,6 +432,7 @@ refund = Table(
     CheckConstraint("amount > 0", name="amount_positive"),
     CheckConstraint("checksum >= amount", name="checksum_covers_amount"),
     CheckConstraint("state IN ('done', 'planned', 'refused', 'sending', 'unknown')", name="state_known"),
+    Index("billing_refund_payment_idx", "imp_uid"),
     Index(
         "billing_refund_one_live",
         "imp_uid",

@@ -105,14 +105,14 @@ def _parsed(text: str | bytes) -> dict[str, str] | RuleError:
         return RuleError("card", "is not a JSON object", 'pass {"number", "expiry", "birth", "pwd_2digit"}')
     if not found.keys() <= set(_FIELDS):
         return RuleError("card", "has a field that is not known", f"known are {', '.join(_FIELDS)}")
-    for name in _FIELDS:
-        if not isinstance(found.get(name, ""), str):
-            return RuleError(name, "is not text", "write it in quotes: a number would lose leading zeros")
     return found
 
 
 def _checked(number: str, expiry: str, birth: str, pwd_2digit: str) -> dict[str, str] | RuleError:
     """The fields as the PG wants them. Returns a problem instead of raising it: this frame holds the values."""
+    for name, value in zip(_FIELDS, (number, expiry, birth, pwd_2digit), strict=True):
+        if not isinstance(value, str):
+            return RuleError(name, "is not text", "write it in quotes: a number would lose leading zeros")
     digits = re.sub(r"[\s-]", "", number)
     if not re.fullmatch(r"[0-9]{15,16}", digits):
         return RuleError("number", "is not a card number of 15 or 16 digits")

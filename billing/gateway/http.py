@@ -196,7 +196,7 @@ class Http:
         if self._handler is not None:
             return httpx.MockTransport(_adapted(self._handler))
         return httpx.HTTPTransport(
-            verify=self._trusted() if self._is_https else False,
+            verify=self._trusted(),
             trust_env=False,
             retries=0,
             # An idle connection is dropped before common load balancers (60 s) drop it: a charge
@@ -207,7 +207,11 @@ class Http:
     def _trusted(self) -> ssl.SSLContext:
         with self._tls_lock:
             if self._tls is None:
-                self._tls = httpx.create_ssl_context(trust_env=False)
+                # Reading the certificates takes 30 ms: once for all, and never for a plain local server,
+                # which gets a context that is not used and would trust nobody.
+                self._tls = (
+                    httpx.create_ssl_context(trust_env=False) if self._is_https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                )
             return self._tls
 
     def _put_back(self, transport: httpx.BaseTransport) -> None:

@@ -3,7 +3,8 @@
 Why no pydantic model here: a record arrives once per charge and once per look-up, and these
 checks need things a model would have to be talked into one validator at a time — amounts as
 exact decimals of their own currency, 0 for "no such moment", optional fields that must never
-cost us a paid record. Measured, the two are equally fast; this one can be read from top to bottom.
+cost us a paid record. Measured, the two cost the same; this one can be read from top to bottom.
+The JSON itself is parsed by pydantic's parser, three times as fast as the standard one.
 
 The rule for damage: a field that says whose money moved, how much and in which world (`imp_uid`,
 `merchant_uid`, `status`, `amount`, `currency`, `sandbox`) must be there and be right, otherwise
@@ -22,6 +23,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from pydantic_core import from_json
+
 from billing.domain.customer import KeyFact
 from billing.domain.evidence import Channel, PaymentFact, PaymentStatus
 from billing.gateway.declines import DeclineTable
@@ -33,6 +36,7 @@ Json = dict[str, Any]
 _STATUSES = {status.value: status for status in PaymentStatus}
 _LAST_MOMENT = 253_402_300_799  # the year 9999; milliseconds passed off as seconds lie beyond
 _TEXT_MAX = 1000
+_AMOUNT_END = 10**15  # a BIGINT holds it, and so does a double
 
 
 class Unreadable(ValueError):
@@ -54,11 +58,7 @@ def envelope(body: bytes) -> Envelope:
     Raises:
         Unreadable: not JSON, not an object, or without an integer `code`.
     """
-    try:
-        # Decimal keeps 9900.1 from becoming 9900.100000000001 before anyone can refuse it.
-        frame = json.loads(body, parse_float=Decimal)
-    except (ValueError, ArithmeticError, RecursionError):
-        frame = None
+    frame = _parsed(body)
     if not isinstance(frame, dict):
         raise Unreadable("the answer is not a JSON object")
     code = frame.get("code")
@@ -208,6 +208,17 @@ def issued_token(answer: Answer) -> tuple[str, float] | None:
     return value, float(end - now)
 
 
+def _parsed(body: bytes) -> object:
+    try:
+        return from_json(body)
+    except ValueError:
+        # It insists on UTF-8 and whole characters; a name cut through an emoji must not hide a payment.
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            return None
+
+
 # --- fields --------------------------------------------------------------------------------------
 
 
@@ -245,16 +256,17 @@ def _flag(record: Json, name: str) -> bool:
 def _minor(name: str, value: object, currency: str) -> int:
     """An amount in minor units: 9900, 9900.0 and "9900" are 9,900 won, 9900.5 is none."""
     digits = MINOR_DIGITS.get(currency)
-    if type(value) is int and digits == 0 and value >= 0:
+    if type(value) is int and digits == 0 and 0 <= value < _AMOUNT_END:
         return value
-    if isinstance(value, bool) or not isinstance(value, int | str | Decimal):
+    if isinstance(value, bool) or not isinstance(value, int | str | float):
         raise Unreadable(f"{name} is not an amount")
     if digits is None:
         raise Unreadable("the currency is not known here")
     try:
-        exact = Decimal(value).scaleb(digits)
+        # By way of its shortest decimal: 9.99 as a float is a little less than 9.99.
+        exact = Decimal(repr(value) if isinstance(value, float) else value).scaleb(digits)
         # Bounded before it becomes an int: 1e999999 is a short text and a very long number.
-        if not 0 <= exact < 10**15 or exact != exact.to_integral_value():
+        if not 0 <= exact < _AMOUNT_END or exact != exact.to_integral_value():
             raise Unreadable(f"{name} is not a whole number of minor units")
     except ArithmeticError:
         raise Unreadable(f"{name} is not an amount") from None
@@ -264,7 +276,7 @@ def _minor(name: str, value: object, currency: str) -> int:
 def _seconds(value: object) -> int | None:
     """Unix seconds or a count, None where there is none (null, 0, nonsense)."""
     is_digits = type(value) is str and value.isascii() and value.isdigit() and len(value) < 16
-    if is_digits or (type(value) is Decimal and abs(value) <= _LAST_MOMENT):
+    if is_digits or (type(value) is float and abs(value) <= _LAST_MOMENT):
         value = int(value)  # type: ignore[call-overload]
     return value if type(value) is int and 0 < value <= _LAST_MOMENT else None
 

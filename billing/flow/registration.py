@@ -188,9 +188,9 @@ def masked(card_number: str) -> str:
 
 
 def _buyer(customer: Customer) -> dict[str, str]:
-    """Who the card belongs to. Source: PortOne REST V1 (customer_name <= 20, customer_tel <= 20, customer_email <= 200)."""
+    """Who the card belongs to. Source: PortOne REST V1 (customer_name and customer_tel <= 20, customer_email <= 200)."""
     return {
-        "customer_name": customer.name[:20],
-        "customer_tel": customer.tel[:20],
-        "customer_email": customer.email if len(customer.email) <= 200 else "",
+        "name": customer.name[:20],
+        "tel": customer.tel[:20],
+        "email": customer.email if len(customer.email) <= 200 else "",
     }

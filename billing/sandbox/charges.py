@@ -8,7 +8,7 @@ from billing.sandbox import keys, payments, webhooks
 from billing.sandbox.call import Approval, Call
 from billing.sandbox.cards import MAGIC_CARDS, Card, decline_code, read_card, reason
 from billing.sandbox.faults import Subject, seconds
-from billing.sandbox.wire import Refused, number, require, text
+from billing.sandbox.wire import Refused, listing, number, require, text
 
 USED = "이미 주문이 이루어진 건입니다. (동일한 merchant_uid로 결제 또는 취소된 기록이 있습니다)"
 UNKNOWN_KEY = "등록되지 않은 구매자입니다."
@@ -104,7 +104,7 @@ def order_of(call: Call, fields: Mapping[str, Any], **known: Any) -> Order:
         started_at=call.now,
         shown=shown,
         quota=quota,
-        notice_url=text(fields, "notice_url"),
+        notice_url=" ".join(listing(fields, "notice_url")) or None,
         tax_free=number(fields, "tax_free") or 0,
         vat_amount=number(fields, "vat_amount"),
         owner={name.replace("buyer", "customer"): value for name, value in buyer.items()},

@@ -85,6 +85,11 @@ class Fault:
             raise ValueError(f"{self.name}: rate {self.rate!r} must lie between 0 and 1")
         if self.times is not None and (isinstance(self.times, bool) or not isinstance(self.times, int) or self.times < 1):
             raise ValueError(f"{self.name}: times {self.times!r} must be a whole number of at least 1")
+        for name in ("customer_uid", "merchant_uid", "path"):
+            if not isinstance(getattr(self, name), str | None):
+                raise ValueError(f"{self.name}: {name} must be text")
+        if isinstance(self.value, bool) or not isinstance(self.value, str | int | float | None):
+            raise ValueError(f"{self.name}: value must be text or a number")
         if self.card is not None and not re.fullmatch(r"[0-9]{4}|[0-9]{15,16}", digits_of(str(self.card))):
             raise ValueError(f"{self.name}: card must be a card number or its last four digits")
 

@@ -42,18 +42,25 @@ def cancel_in_console(call: Call) -> dict[str, Any]:
     return payments.annotation(call, row)
 
 
+def asked_for(call: Call) -> Any:
+    """Return the row of the payment a refund is asked for, or None: imp_uid wins, even a wrong one.
+
+    Of several with one merchant_uid it is the newest that still keeps money.
+    """
+    imp_uid, merchant_uid = call.fields.get("imp_uid"), call.fields.get("merchant_uid")
+    if imp_uid:
+        return payments.by_imp_uid(call, str(imp_uid))
+    return call.state.one(
+        "SELECT * FROM payments WHERE uid_key = ? AND paid_at > 0"
+        " ORDER BY cancel_amount < amount DESC, started_at DESC, seq DESC LIMIT 1",
+        (call.uid_key(str(merchant_uid)),),
+    )
+
+
 def _to_cancel(call: Call) -> Any:
-    imp_uid, merchant_uid = text(call.fields, "imp_uid"), text(call.fields, "merchant_uid")
-    if imp_uid is not None:
-        row = payments.by_imp_uid(call, imp_uid)
-    elif merchant_uid is not None:
-        row = call.state.one(
-            "SELECT * FROM payments WHERE uid_key = ? AND paid_at > 0"
-            " ORDER BY cancel_amount < amount DESC, started_at DESC, seq DESC LIMIT 1",
-            (call.uid_key(merchant_uid),),
-        )
-    else:
+    if text(call.fields, "imp_uid") is None and text(call.fields, "merchant_uid") is None:
         raise Refused(1, '["imp_uid"] 파라메터는 필수입니다.')
+    row = asked_for(call)
     if row is None or not row["paid_at"]:
         raise Refused(1, NOTHING_TO_CANCEL)
     if row["cancel_amount"] >= row["amount"]:

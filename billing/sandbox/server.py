@@ -4,9 +4,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from math import ceil
+from typing import Any, Self
 
-from billing.sandbox import controls, faults, payments, schedules, tokens
+from billing.sandbox import controls, faults, payments, refunds, schedules, tokens
 from billing.sandbox import ledger as books
 from billing.sandbox.call import Approval, Call
 from billing.sandbox.cards import digits_of, masked
@@ -165,6 +166,12 @@ class Sandbox:
         with self._lock:
             self._state.close()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _call(self, request: Request) -> Call:
         return Call(
             request=request,
@@ -229,7 +236,7 @@ class Sandbox:
             return ConnectionLost("the request was lost before it was executed")
         limited = call.strikes("rate_limit")
         if limited or self._is_too_fast(call, handler):
-            retry_after = f"{seconds(limited['value'] if limited else None, 1):.0f}"
+            retry_after = str(ceil(seconds(limited["value"] if limited else None, 1)))
             return self._leave(call, handler, _too_many(call, retry_after), "limited")
         if call.strikes("server_error"):
             return self._leave(call, handler, html(502, "Bad Gateway"), "not executed")
@@ -293,10 +300,14 @@ class Sandbox:
         answer: str | None = None,
         imp_uid: str | None = None,
     ) -> int:
+        merchant_uid = _named(call, "merchant_uid") or (call.ids[0] if call.ids else None)
+        if merchant_uid is None and call.request.path == faults.CANCEL:
+            payment = refunds.asked_for(call)
+            merchant_uid = None if payment is None else payment["merchant_uid"]
         return call.state.insert(
             "arrivals",
             path=call.request.path,
-            merchant_uid=_named(call, "merchant_uid") or (call.ids[0] if call.ids else None),
+            merchant_uid=merchant_uid,
             customer_uid=_named(call, "customer_uid"),
             token=tokens.fingerprint(call),
             arrived_at=call.now,
@@ -333,9 +344,8 @@ def _subject(call: Call) -> Subject:
     if customer_uid is None and call.request.segments[:2] == ("subscribe", "customers") and call.ids:
         customer_uid = call.ids[0]
     merchant_uid, card = _named(call, "merchant_uid"), None
-    imp_uid = _named(call, "imp_uid")
-    if imp_uid is not None:
-        payment = payments.by_imp_uid(call, imp_uid)
+    if call.request.path == faults.CANCEL:
+        payment = refunds.asked_for(call)
         if payment is not None:
             return Subject(payment["merchant_uid"], payment["customer_uid"], payment["card_number"])
     if call.fields.get("card_number"):

@@ -222,6 +222,11 @@ class State:
         """Close the database."""
         self._db.close()
 
+    def __del__(self) -> None:
+        # A sandbox that was only dropped shall not warn of an open database.
+        if hasattr(self, "_db"):
+            self._db.close()
+
     def run(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Execute a statement; return the id of the row it inserted, if it did."""
         return self._db.execute(sql, values).lastrowid or 0

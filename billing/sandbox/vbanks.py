@@ -7,7 +7,7 @@ from billing.sandbox import payments, webhooks
 from billing.sandbox.call import Call
 from billing.sandbox.codes import BANKS
 from billing.sandbox.lookups import NOT_FOUND
-from billing.sandbox.wire import Refused, number, require, text, to_json
+from billing.sandbox.wire import Refused, listing, number, require, text, to_json
 
 NOT_WAITING = "입금대기 상태의 가상계좌가 아닙니다."
 _LIMITS = {
@@ -42,7 +42,7 @@ def issue(call: Call) -> dict[str, Any]:
         status="ready",
         started_at=call.now,
         pay_method="vbank",
-        notice_url=text(call.fields, "notice_url"),
+        notice_url=" ".join(listing(call.fields, "notice_url")) or None,
         shown={
             **{name: text(call.fields, name, limit) for name, limit in _LIMITS.items()},
             "vbank_code": code,

@@ -23,7 +23,8 @@ _SENDING_SECONDS = 120.0
 class Notice:
     """One notice: `facts` are its three or four fields, `body` the same as they travel.
 
-    `state` is pending, sending, sent, dropped (by a fault), refused (`said` tells why) or failed. `due_at` is sandbox time.
+    `state` is pending, sending, sent, failed, dropped (by a fault), refused (`said` tells why),
+    or kept: it has no address, and waits for a `deliver` or to be read. `due_at` is sandbox time.
     """
 
     id: int
@@ -49,21 +50,23 @@ def tell(call: Call, payment: Any, *, cancellation_id: str | None = None, early:
     facts = {"imp_uid": payment["imp_uid"], "merchant_uid": payment["merchant_uid"], "status": payment["status"]}
     if cancellation_id is not None:
         facts["cancellation_id"] = cancellation_id
-    url = payment["notice_url"] or call.config.webhook_url
-    state, said, due_at, copies = "pending", None, call.now, 1
-    if url is not None and not call.config.may_notify(url):
-        state, said = "refused", "the sandbox sends notices to this machine only (webhook_allow_remote)"
+    is_dropped, due_at, copies = False, call.now, 1
     if call.faults.rows:
         call.subject = Subject(payment["merchant_uid"], payment["customer_uid"], payment["card_number"])
-        if call.strikes("webhook_drop"):
-            state = "dropped"
+        is_dropped = call.strikes("webhook_drop") is not None
         if call.strikes("webhook_twice"):
             copies = 2
         held = call.strikes("webhook_reorder")
         if held:
             due_at += seconds(held["value"], 5)
     call.notifies_early |= early
-    for _ in range(copies):
+    urls = (payment["notice_url"] or call.config.webhook_url or "").split() or [None]
+    for url in urls * copies:
+        state, said = ("kept", None) if url is None else ("pending", None)
+        if is_dropped:
+            state = "dropped"
+        elif url is not None and not call.config.may_notify(url):
+            state, said = "refused", "the sandbox sends notices to this machine only (webhook_allow_remote)"
         call.state.insert(
             "notices",
             url=url,
@@ -114,9 +117,9 @@ class Courier:
         # A process killed between claim and answer leaves `sending` behind; its notice is sent again.
         with self._lock, self._state.transaction():
             row = self._state.one(
-                "SELECT * FROM notices WHERE (state = 'pending' AND due_at <= ? OR state = 'sending' AND due_at <= ?)"
-                " AND is_early >= ? AND (? OR url IS NOT NULL) ORDER BY due_at, id LIMIT 1",
-                (now, now - _SENDING_SECONDS, only_early, self._deliver is not None),
+                "SELECT * FROM notices WHERE (state = 'pending' AND due_at <= ? OR state = 'sending' AND due_at <= ?"
+                " OR ? AND state = 'kept' AND due_at <= ?) AND is_early >= ? ORDER BY due_at, id LIMIT 1",
+                (now, now - _SENDING_SECONDS, self._deliver is not None, now, only_early),
             )
             if row is None:
                 return None

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 JSON_HEADERS = {"content-type": "application/json; charset=utf-8"}
 HTML_HEADERS = {"content-type": "text/html; charset=utf-8"}
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]")
+_INDEX = re.compile(r"[0-9]{1,6}")
 _DEPTH_MAX = 5
 
 to_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -108,9 +109,11 @@ def _fields(content_type: str, body: bytes) -> dict[str, Any]:
             fields = json.loads(body)
             if not isinstance(fields, dict):
                 raise Refused(1, "요청 본문은 JSON 객체여야 합니다.", status=400)
+            if b"\\u" in body:
+                to_json(fields).encode()  # half a surrogate pair can be escaped, but neither stored nor answered
             return fields
         return nested(parse_qsl(body.decode(), keep_blank_values=True))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeError, json.JSONDecodeError, RecursionError) as error:
         raise Refused(1, "요청 본문을 해석할 수 없습니다.", status=400) from error
 
 
@@ -140,7 +143,7 @@ def _listed(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     inner = {key: _listed(item) for key, item in value.items()}
-    if inner and all(key.isdecimal() for key in inner):
+    if inner and all(_INDEX.fullmatch(key) for key in inner):
         return [inner[key] for key in sorted(inner, key=int)]
     return inner
 

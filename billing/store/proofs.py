@@ -153,7 +153,7 @@ class Proofs:
 
     def _chains(self) -> Iterator[str]:
         """Recompute every subscription's audit chain; a changed, missing or added row breaks it."""
-        heads = dict(self._connection.execute(select(subscription.c.id, subscription.c.audit_head)).tuples().all())
+        heads = {row.id: row.audit_head for row in self._connection.execute(select(subscription.c.id, subscription.c.audit_head))}
         query = (
             select(audit).where(audit.c.subscription_id.is_not(None)).order_by(audit.c.subscription_id).execution_options(yield_per=5000)
         )

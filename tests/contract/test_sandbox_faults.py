@@ -211,7 +211,10 @@ def test_faults_meant_for_a_card_find_it_by_refund_onetime_and_retry(shop):
     imp_uid = shop.again().response["imp_uid"]
     shop.sandbox.add_fault("lost_reply", card="4242")
     with pytest.raises(ConnectionLost):
-        shop.post("/payments/cancel", imp_uid=imp_uid)
+        shop.post("/payments/cancel", imp_uid=imp_uid, amount=1)
+    with pytest.raises(ConnectionLost):
+        shop.post("/payments/cancel", merchant_uid="order_1", amount=1)
+    assert [arrival["merchant_uid"] for arrival in shop.sandbox.ledger()["arrivals"]] == ["order_1"] * 3
     with pytest.raises(ConnectionLost):
         shop.post("/subscribe/payments/onetime", merchant_uid="m", amount=500, card_number=OK_CARD, expiry="2030-12")
 
@@ -263,7 +266,15 @@ def test_faults_are_switched_at_run_time_over_http(shop):
 
 
 @pytest.mark.parametrize(
-    "fault", [{"name": "nonsense"}, {"rate": 1}, {"name": "decline", "rate": 2}, {"name": "decline", "who": "me"}]
+    "fault",
+    [
+        {"name": "decline", "path": 1},
+        {"name": "decline", "value": []},
+        {"name": "nonsense"},
+        {"rate": 1},
+        {"name": "decline", "rate": 2},
+        {"name": "decline", "who": "me"},
+    ],
 )
 def test_a_fault_that_cannot_be_is_refused_over_http(shop, fault):
     assert shop.call("POST", "/_sandbox/faults", fault).status == 400

@@ -69,6 +69,15 @@ def test_a_notice_url_replaces_the_console_url():
     assert [notice.url for notice in box.notices] == ["http://localhost:8/own"]
 
 
+def test_several_notice_urls_are_all_told():
+    box = Mailbox()
+    shop = shop_with(box)
+    shop.again(notice_url=["http://localhost:8/a", "http://localhost:8/b"])
+    shop.sandbox.deliver_webhooks()
+
+    assert [notice.url for notice in box.notices] == ["http://localhost:8/a", "http://localhost:8/b"]
+
+
 def test_a_cancel_in_the_console_is_told_and_one_by_api_only_on_request():
     box = Mailbox()
     shop = shop_with(box)
@@ -151,7 +160,7 @@ def test_without_an_address_notices_wait_to_be_read():
     shop.sandbox.deliver_webhooks()
 
     (notice,) = shop.sandbox.webhooks
-    assert (notice.url, notice.state, notice.due_at) == (None, "pending", NOON)
+    assert (notice.url, notice.state, notice.due_at) == (None, "kept", NOON)
 
 
 @pytest.mark.parametrize("url", ["http://example.com/hook", "ftp://127.0.0.1/", "http://10.0.0.1/", "nonsense", "http://["])

@@ -28,6 +28,7 @@ PAIR = {"imp_key": "imp_sandbox_key", "imp_secret": "imp_sandbox_secret"}
         ([("s[0][uid]", "x"), ("s[0][amount]", "1"), ("s[1][uid]", "y")], {"s": [{"uid": "x", "amount": "1"}, {"uid": "y"}]}),
         ([("extra[requester]", "admin")], {"extra": {"requester": "admin"}}),
         ([("a", "1"), ("a[b]", "2")], {"a": {"b": "2"}}),
+        ([("a[" + "9" * 5000 + "]", "1")], {"a": {"9" * 5000: "1"}}),
     ],
 )
 def test_bracketed_names_become_lists_and_objects(pairs, tree):
@@ -48,7 +49,7 @@ def test_forms_are_read_like_json():
     assert (planned[0]["merchant_uid"], planned[0]["amount"]) == ("s1", 5)
 
 
-@pytest.mark.parametrize("body", [b"{", b"[1]", b'"text"', b"\xff\xfe{"])
+@pytest.mark.parametrize("body", [b"{", b"[1]", b'"text"', b"\xff\xfe{", b'{"a": "\\ud800"}', b"[" * 100_000])
 def test_a_body_that_is_no_object_is_400(body):
     answer = merchant().sandbox.handle("POST", "/users/getToken", {"content-type": "application/json"}, body)
 

@@ -43,6 +43,7 @@ from billing.store import migrate
 from billing.store.engine import create_engine_for
 from billing.store.guards import assert_guarded
 from billing.store.identity import Identity
+from billing.store.schema import Schema
 from billing.store.unit import Store, Tx
 from billing.store.views import Views
 
@@ -124,6 +125,7 @@ class Billing:
         self.attempts = Adjudication(self.store, self.settlement)
         self.controls = Founding(self.store, mode=settings.mode.value, imp_key=settings.credentials[0])
         self.views = Views(self.store)
+        self.schema = Schema(self.engine)
 
     @classmethod
     def from_env(cls, **given: object) -> Billing:

@@ -1,0 +1,85 @@
+"""Yesterday's backup is put back: the PG remembers what the database forgot."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.world import World, world_on
+
+
+@pytest.fixture
+def world(migrated_sqlite: Path, tmp_path: Path) -> Iterator[World]:
+    """A merchant whose database is one file that can be copied."""
+    file = shutil.copy(migrated_sqlite, tmp_path / "billing.db")
+    with world_on(f"sqlite:///{file}") as one:
+        yield one
+
+
+class Backup:
+    """A copy of the database as it stood."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._file = Path(str(world.app.engine.url.database))
+        self._copy = self._file.with_suffix(".backup")
+        world.app.engine.dispose()
+        shutil.copy(self._file, self._copy)
+
+    def restore(self) -> None:
+        """Put it back, as an operator would with the engine stopped."""
+        self._world.app.engine.dispose()
+        for name in (f"{self._file}-wal", f"{self._file}-shm"):
+            Path(name).unlink(missing_ok=True)
+        shutil.copy(self._copy, self._file)
+
+
+def test_what_was_charged_since_is_adopted_and_not_charged_again(world: World) -> None:
+    ids = [world.subscriber() for _ in range(5)]
+    world.at("2024-02-29 09:00")
+    backup = Backup(world)
+    world.at("2024-02-29 10:00").tick()
+    assert len(world.pg.kept()) == 10
+
+    backup.restore()
+    assert [world.states(id) for id in ids] == [["paid"]] * 5
+    world.later(minutes=5).tick()
+
+    assert [world.states(id) for id in ids] == [["paid", "paid"]] * 5
+    assert len(world.pg.kept()) == 10
+    assert world.is_proven()
+
+
+def test_lost_numbers_are_found_even_when_the_first_one_failed(world: World) -> None:
+    mina = world.subscriber()
+    world.at("2024-02-29 09:00")
+    backup = Backup(world)
+    world.pg.fault("decline", times=2)
+    world.at("2024-02-29 10:00").tick()
+    world.days(3)
+    assert world.states(mina) == ["paid", "declined", "declined", "paid"]
+
+    backup.restore()
+    world.later(minutes=5).tick()
+    world.days(1)
+
+    assert world.states(mina) == ["paid", "declined", "declined", "paid"]
+    assert len(world.pg.kept()) == 2
+    assert world.is_proven()
+
+
+def test_a_backup_from_between_the_arming_and_the_answer_finds_the_answer(world: World) -> None:
+    mina = world.subscriber()
+    world.pg.fault("lost_reply", times=1)
+    world.pg.fault("lookup_lag", times=1, value=120)
+    world.at("2024-02-29 10:00").tick()
+    assert world.states(mina)[-1] == "unknown"
+    backup = Backup(world)
+    world.until_decided()
+    backup.restore()
+    world.until_decided()
+    assert world.states(mina) == ["paid", "paid"]
+    assert len(world.pg.kept()) == 2

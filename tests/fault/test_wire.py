@@ -1,0 +1,181 @@
+"""What the wire does to us: nothing is charged twice, nothing is lost, everything is decided in the end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import select
+
+from billing.domain.subscription import SubscriptionState as S
+from billing.errors import CredentialsRefused, Frozen, GatewayUnavailable
+from billing.store import tables
+from tests.kit.world import World
+
+
+def due(world: World, count: int = 1) -> list[str]:
+    """Subscribers whose renewal is due now."""
+    ids = [world.subscriber() for _ in range(count)]
+    world.at("2024-02-29 10:00")
+    return ids
+
+
+def differing_fields(world: World, subscription: str) -> list[str]:
+    """What the host was told is wrong with the payment."""
+    one = tables.outbox_event
+    with world.app.store.read() as tx:
+        query = select(one.c.payload).where(one.c.subscription_id == subscription, one.c.topic == "charge.mismatch")
+        return list(json.loads(tx.connection.execute(query).scalar_one())["differs"])
+
+
+def one_charge_each(world: World, ids: list[str]) -> None:
+    """Every subscriber paid for January and February, once each, under one number each."""
+    for id in ids:
+        assert world.states(id) == ["paid", "paid"], world.attempts(id)
+        assert world.subscription(id).state is S.ACTIVE
+    assert len(world.pg.kept()) == 2 * len(ids)
+    assert world.pg.double_charged() == []
+    assert world.is_proven()
+
+
+def test_a_charge_whose_answer_was_lost_is_found_and_never_made_twice(world: World) -> None:
+    ids = due(world)
+    world.pg.fault("lost_reply", times=1)
+    assert world.tick()["paid"] == 1
+    one_charge_each(world, ids)
+    assert len(world.pg.arrivals()) == 2
+
+
+@pytest.mark.parametrize("fault", ["lost_reply", "error_after_approval", "garbage"])
+def test_an_answer_lost_while_look_ups_lag_behind_is_found_later(world: World, fault: str) -> None:
+    ids = due(world)
+    world.pg.fault(fault, times=1)
+    world.pg.fault("lookup_lag", times=1, value=300)
+    assert world.tick()["unknown"] == 1
+    assert world.subscription(ids[0]).state is S.ACTIVE
+    world.until_decided()
+    one_charge_each(world, ids)
+    assert len(world.pg.arrivals()) == 2
+
+
+@pytest.mark.parametrize("fault", ["lost_request", "server_error"])
+def test_a_request_that_never_arrived_is_repeated_under_its_own_number_once_the_old_token_is_dead(world: World, fault: str) -> None:
+    ids = due(world)
+    world.pg.fault(fault, times=1)
+    assert world.tick()["unknown"] == 1
+    uid = world.attempts(ids[0])[-1].merchant_uid
+    before = len(world.pg.arrivals())
+
+    world.later(minutes=20).tick()
+    assert world.states(ids[0])[-1] == "unknown", "the token it carried still lives: it may arrive yet"
+    world.until_decided()
+
+    one_charge_each(world, ids)
+    assert set(world.pg.arrivals()[before:]) <= {uid}
+    assert world.attempts(ids[0])[-1].wire_count == 2
+
+
+def test_a_refused_connection_consumes_nothing(world: World) -> None:
+    ids = due(world)
+    world.pg.fault("refuse_connection", times=1)
+    assert world.tick()["unsent"] == 1
+    assert world.states(ids[0])[-1] == "planned"
+    world.later(minutes=1).tick()
+    one_charge_each(world, ids)
+
+
+def test_a_token_that_dies_in_the_middle_of_a_batch_costs_nobody_anything(world: World) -> None:
+    ids = due(world, 8)
+    world.pg.fault("token_revoked", path="/subscribe/payments/again", times=1)
+    assert world.tick()["paid"] == 8
+    one_charge_each(world, ids)
+
+
+def test_dead_credentials_halt_the_channel_and_consume_no_attempt(world: World) -> None:
+    ids = due(world, 3)
+    world.pg.fault("auth_dead")
+    with pytest.raises(CredentialsRefused):
+        world.tick()
+    assert all(world.subscription(id).state is S.ACTIVE for id in ids)
+    assert all(world.states(id)[1:] in ([], ["planned"]) for id in ids)
+    world.pg.heals()
+    world.later(minutes=1).tick()
+    one_charge_each(world, ids)
+
+
+def test_a_slowed_down_channel_is_no_decline(world: World) -> None:
+    ids = due(world)
+    world.pg.fault("rate_limit", times=1, value=1)
+    world.tick()
+    assert "charge.declined" not in world.topics(ids[0])
+    world.until_decided()
+    one_charge_each(world, ids)
+
+
+def test_a_pending_approval_is_waited_for_however_long(world: World) -> None:
+    ids = due(world)
+    world.pg.fault("pending", times=1, value="26h")
+    assert world.tick()["unknown"] == 1
+    world.until_decided(hours=40)
+    one_charge_each(world, ids)
+    assert len(world.pg.arrivals()) == 2
+
+
+def test_a_failed_record_does_not_hide_a_paid_one(world: World) -> None:
+    ids = due(world)
+    world.pg.fault("shadowed_paid", times=1)
+    assert world.tick()["paid"] == 1
+    one_charge_each(world, ids)
+
+
+def test_an_approval_after_the_decline_pays_the_invoice_instead_of_a_second_charge(world: World) -> None:
+    ids = due(world)
+    world.pg.fault("late_approval", times=1, value=600)
+    assert world.tick()["declined"] == 1
+    world.days(1)
+    world.later(minutes=1).tick()
+    assert world.states(ids[0]) == ["paid", "paid", "void"]
+    assert len(world.pg.kept()) == 2
+    assert world.subscription(ids[0]).state is S.ACTIVE
+    assert world.is_proven()
+
+
+@pytest.mark.parametrize(
+    ("fault", "field"), [("wrong_amount", "amount"), ("wrong_customer", "customer_uid"), ("live_record", "sandbox")]
+)
+def test_a_payment_that_is_not_what_we_asked_for_is_parked_and_grants_nothing(world: World, fault: str, field: str) -> None:
+    ids = due(world)
+    world.pg.fault(fault, times=1)
+    assert world.tick()["mismatch"] == 1
+    world.days(10)
+    assert world.states(ids[0]) == ["paid", "mismatch"]
+    assert field in differing_fields(world, ids[0])
+    assert str(world.period(ids[0])[1]) == "2024-02-29"
+    assert world.topics(ids[0]).count("charge.mismatch") == 1
+    assert len(world.pg.kept()) == 2
+    assert world.is_proven()
+
+
+def test_an_unreachable_pg_stops_the_pass_before_anything_is_sent(world: World) -> None:
+    ids = due(world, 2)
+    world.pg.fault("refuse_connection", path="/payments*")
+    world.pg.fault("refuse_connection", path="/payments")
+    with pytest.raises(GatewayUnavailable):
+        world.tick()
+    assert len(world.pg.arrivals()) == 2
+    world.pg.heals()
+    world.later(minutes=1).tick()
+    one_charge_each(world, ids)
+
+
+def test_a_frozen_engine_charges_nothing_and_still_settles(world: World) -> None:
+    ids = due(world, 2)
+    world.pg.fault("lost_reply", times=1)
+    world.pg.fault("lookup_lag", times=1, value=60)
+    world.tick()
+    world.app.controls.set_freeze(is_frozen=True, reason="drill", actor="admin")
+    world.later(minutes=5)
+    with pytest.raises(Frozen):
+        world.tick()
+    world.app.settle([one.merchant_uid for id in ids for one in world.attempts(id)])
+    one_charge_each(world, ids)

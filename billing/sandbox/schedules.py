@@ -19,6 +19,20 @@ NOT_RETRYABLE = "실패하였거나 취소된 예약결제만 다시 시도할 �
 IN_THE_PAST = "schedule_at은 현재 시각 이후여야 합니다."
 _CARD_REFUSAL = "카드정보 인증에 실패하였습니다."
 _STATUSES = ("scheduled", "executed", "revoked")
+_ECHOED = ("name", "buyer_name", "buyer_email", "buyer_tel", "buyer_addr", "buyer_postcode", "custom_data")
+_KEPT = (
+    *_ECHOED,
+    "merchant_uid",
+    "amount",
+    "currency",
+    "tax_free",
+    "vat_amount",
+    "card_quota",
+    "notice_url",
+    "customer_id",
+    "promotion_id",
+)
+"""What is kept of an item, by name: whatever else a caller puts there (card data, by mistake) is forgotten."""
 _WINDOW_SECONDS = 93 * 86_400
 _FILTER = "(? IS NULL OR customer_uid = ?) AND (? IS NULL OR status = ?)"
 _NEWEST, _OLDEST = "schedule_at DESC, seq DESC", "schedule_at, seq"
@@ -57,7 +71,7 @@ def _checked(call: Call, item: dict[str, Any], customer_uid: str) -> dict[str, A
     known = call.state.one("SELECT 1 FROM schedules WHERE uid_key = ?", (call.uid_key(order.merchant_uid),))
     if known is not None and not call.config.schedule_accepts_known_uid:
         raise Refused(1, charges.USED)
-    return {**item, "schedule_at": schedule_at}
+    return {**{name: item[name] for name in _KEPT if name in item}, "schedule_at": schedule_at}
 
 
 def _inserted(call: Call, item: dict[str, Any], customer_uid: str) -> int:
@@ -247,7 +261,6 @@ def _row(call: Call, seq: int) -> Any:
 def annotation(call: Call, row: Any) -> dict[str, Any]:
     """Return a schedule as the PG shows it. Source: PortOne REST V1, `ScheduleResult`; imp_uid is null until executed."""
     echo, channel = json.loads(row["echo"]), call.config.billing_channel
-    echoed = ("name", "buyer_name", "buyer_email", "buyer_tel", "buyer_addr", "buyer_postcode", "custom_data")
     return {
         "customer_uid": row["customer_uid"],
         "merchant_uid": row["merchant_uid"],
@@ -260,7 +273,7 @@ def annotation(call: Call, row: Any) -> dict[str, Any]:
         "revoked_at": int(row["revoked_at"]),
         "amount": row["amount"],
         "currency": row["currency"],
-        **{name: echo.get(name) for name in echoed},
+        **{name: echo.get(name) for name in _ECHOED},
         "schedule_status": row["status"],
         "payment_status": row["payment_status"],
         "fail_reason": row["fail_reason"],

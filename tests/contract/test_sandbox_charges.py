@@ -254,6 +254,8 @@ def test_card_data_is_stored_nowhere(tmp_path: Path):
     shop.issue(birth="731231", pwd_2digit="97")
     shop.issue("bad", card_number="5105-1051-0510-5100")
     shop.post("/subscribe/payments/onetime", merchant_uid="m", amount=500, card_number="371449635398431", expiry="2030-12")
+    item = {"merchant_uid": "s", "schedule_at": NOON + 9, "amount": 500, "card_number": "4242424242424242"}
+    assert shop.post("/subscribe/payments/schedule", customer_uid="cu_1", schedules=[item]).code == 0
     shop.post("/_sandbox/faults", name="decline", card="4242-4242-4242-4242")
     told = json.dumps(shop.sandbox.ledger()) + json.dumps(shop.sandbox.faults())
     shop.sandbox.close()

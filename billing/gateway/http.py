@@ -1,15 +1,19 @@
 """Bytes out, bytes in, over one connection per call under way. The only module that knows httpx.
 
-Why no `httpx.Client`: its pool is shared by all threads under one lock. With 256 requests in
-flight it fell from thousands of requests a second to a crawl and now and then closed a
-connection under a neighbour's feet ("Bad file descriptor"), which on a charge is an unknown
-outcome. So every call under way owns a transport with exactly one connection, taken from a
-stack of idle ones and put back afterwards. That needs no lock (a deque is atomic), never waits
-for a pool, leaves one neighbour's trouble with the neighbour, and costs half as much CPU.
+Why no `httpx.Client`: all threads share its pool under one lock, and each call walks all of its
+connections. Measured with 256 threads against a server that takes 200 ms: 83 requests a second at
+10.8 ms of CPU each, and once a connection closed under a neighbour's feet ("Bad file descriptor"),
+which on a charge is an unknown outcome. A connection per call: 1,200 a second (1,280 is the
+ceiling) at 0.5 ms, and 0.26 ms instead of 0.5 ms where nobody contends.
+So every call under way owns a transport with exactly one connection, taken from a stack of idle
+ones and put back afterwards. That needs no lock (a deque is atomic), never waits for a pool, and
+leaves one neighbour's trouble with the neighbour. There are as many connections as threads that
+ever called at the same moment; the gateway's `concurrency` bounds those.
 
 Working on transports also leaves out what a PG client must not have: redirects, cookies,
-proxies from the environment, a netrc, and httpx's INFO line with the full URL. httpcore's DEBUG
-lines show the request line and the *answer's* headers, never ours and never a body.
+proxies from the environment, a netrc, and httpx's INFO line with the full URL. What is left,
+httpcore's DEBUG lines, shows the method and the answer's headers, but no target, no header of
+ours and no body; so nobody's logging is touched here.
 """
 
 from __future__ import annotations

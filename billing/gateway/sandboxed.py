@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from billing.errors import GatewayUnavailable
 from billing.gateway.http import Http, Lost
 
 
-def sandbox_ledger(base_url: str) -> Mapping[str, object]:
+def sandbox_ledger(base_url: str) -> Mapping[str, Any]:
     """Everything the sandbox at `base_url` recorded.
 
     Raises:
@@ -21,5 +22,5 @@ def sandbox_ledger(base_url: str) -> Mapping[str, object]:
         raise GatewayUnavailable(f"sandbox {base_url}: {answer.why}")
     if answer.status != 200:
         raise GatewayUnavailable(f"sandbox {base_url}: /_sandbox/ledger answers {answer.status}; is it `billing sandbox`?")
-    ledger: Mapping[str, object] = json.loads(answer.body)
+    ledger: Mapping[str, Any] = json.loads(answer.body)
     return ledger

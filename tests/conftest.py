@@ -27,7 +27,7 @@ def postgres() -> Iterator[str]:
     """The URL of a PostgreSQL server on which databases may be made."""
     given = os.environ.get("BILLING_TEST_DATABASE_URL")
     if given:
-        yield given
+        yield given.replace("postgresql+psycopg://", "postgresql://")
         return
     with postgres_server(fsync=False) as url:
         yield url

@@ -17,10 +17,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, MetaData
 
 import billing
-from billing.errors import DatabaseUnavailable
+from billing.errors import DatabaseUnavailable, RuleError
 from billing.store.engine import READ_ONLY, translated
 from billing.store.guards import assert_guarded
 from billing.store.tables import Instant, metadata
@@ -36,9 +37,10 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
 
     Raises:
         GuardMissing: the newest version was reached, yet the database does not refuse what it must.
+        RuleError: there is no such revision, or the database is newer than this program.
         DatabaseUnavailable: it cannot be reached.
     """
-    with translated(engine), engine.connect() as connection, _alone(connection):
+    with translated(engine), _known(), engine.connect() as connection, _alone(connection):
         command.upgrade(_config(connection), revision)
         if _revision(connection) == head():
             assert_guarded(connection)
@@ -48,9 +50,9 @@ def downgrade(engine: Engine, revision: str) -> None:
     """Take the schema back to `revision`.
 
     Raises:
-        RuleError: rows about money would be lost.
+        RuleError: rows about money would be lost, or there is no such revision.
     """
-    with translated(engine), engine.connect() as connection, _alone(connection):
+    with translated(engine), _known(), engine.connect() as connection, _alone(connection):
         command.downgrade(_config(connection), revision)
 
 
@@ -130,6 +132,15 @@ def _revision(connection: Connection) -> str | None:
 
 
 @contextmanager
+def _known() -> Iterator[None]:
+    """Say in our words that a revision is none of ours."""
+    try:
+        yield
+    except CommandError as error:
+        raise RuleError("revision", str(error), "a newer version of this program knows it, or it is misspelt") from None
+
+
+@contextmanager
 def _alone(connection: Connection) -> Iterator[None]:
     """Hold off every other migration of this database for the length of the block.
 
@@ -163,8 +174,9 @@ def _words(difference: Any) -> Iterator[str]:
         return
     what = str(difference[0]).replace("_", " ")
     if what.startswith("modify"):
-        _, _, table, column, _, before, after = difference
-        yield f"{what}: {table}.{column} is {before!r} in the database and {after!r} in the model"
+        _, _, table, column, _, *values = difference
+        before, after = (str(getattr(value, "arg", value)) or "''" for value in values)
+        yield f"{what}: {table}.{column} is {before} in the database and {after} in the model"
         return
     thing = difference[-1]
     table = getattr(thing, "table", None)

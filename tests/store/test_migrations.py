@@ -65,6 +65,27 @@ def test_what_differs_from_the_model_is_named(engine: Engine) -> None:
     ]
 
 
+@pytest.mark.parametrize("bare_database_url", ["postgresql"], indirect=True)
+def test_a_column_that_was_altered_by_hand_is_described(bare_engine: Engine) -> None:
+    migrate.upgrade(bare_engine)
+    with bare_engine.begin() as conn:
+        conn.execute(text("ALTER TABLE billing_customer ALTER COLUMN name TYPE text"))
+        conn.execute(text("ALTER TABLE billing_key ALTER COLUMN pg_id SET DEFAULT 'nobody'"))
+
+    assert migrate.check(bare_engine) == [
+        "modify type: billing_customer.name is TEXT in the database and VARCHAR(100) in the model",
+        "modify default: billing_key.pg_id is 'nobody'::character varying in the database and '' in the model",
+    ]
+
+
+def test_a_database_newer_than_the_program_is_left_alone(engine: Engine) -> None:
+    with engine.begin() as conn:
+        conn.execute(text(f"UPDATE {migrate.VERSION_TABLE} SET version_num = '9999'"))
+
+    with pytest.raises(RuleError, match="9999"):
+        migrate.upgrade(engine)
+
+
 def test_tables_of_the_host_are_neither_seen_nor_touched(bare_engine: Engine) -> None:
     with bare_engine.begin() as conn:
         conn.execute(text("CREATE TABLE users (id INTEGER PRIMARY KEY)"))

@@ -14,6 +14,9 @@ from billing.gateway.token import TokenKeeper
 
 log = logging.getLogger("billing.gateway")
 
+# Whole phrases: "…사용정보를 찾을 수 없습니다" is a missing contract, not a missing payment.
+_ABSENT = ("로등록된정보를찾을수없", "등록되지않은구매자", "존재하지않는결제정보", "결제정보가존재하지않")
+
 
 class Asking:
     """Puts questions with the current token."""
@@ -38,10 +41,12 @@ class Asking:
         if answer.status not in (200, 207, 404):
             raise self.unavailable(about, f"HTTP {answer.status}{said(answer)}")
         frame = self.frame(answer, about)
-        if answer.status == 404 or (frame.code != 0 and frame.response is None and is_absence(frame.message)):
+        if (answer.status == 404 and frame.code != 0) or (
+            frame.code != 0 and frame.response is None and is_absence(frame.message)
+        ):
             return None
-        if frame.code != 0:
-            raise self.unavailable(about, f"code {frame.code}: {frame.message[:200]}")
+        if frame.code != 0 or answer.status == 404:
+            raise self.unavailable(about, f"HTTP {answer.status}, code {frame.code}: {frame.message[:200]}")
         return frame
 
     def order(self, method: str, target: str, about: str, *, body: bytes | None = None) -> Answer:
@@ -96,7 +101,7 @@ def is_absence(message: str) -> bool:
     Source: answers of the live API as public client test suites assert them (unknown customer_uid: code 1).
     """
     plain = message.replace(" ", "")
-    return any(text in plain for text in ("찾을수없습니다", "존재하지않", "등록되지않은구매자"))
+    return any(text in plain for text in _ABSENT)
 
 
 def said(answer: Answer) -> str:

@@ -56,14 +56,15 @@ def envelope(body: bytes) -> Envelope:
     """Read the frame of an answer.
 
     Raises:
-        Unreadable: not JSON, not an object, or without an integer `code`.
+        Unreadable: not JSON, not an object, or without an integer `code` and a `response`, be it null.
+            Gateways in between say `{"code": 404, "message": …}` in JSON too; those are not the PG's words.
     """
     frame = _parsed(body)
     if not isinstance(frame, dict):
         raise Unreadable("the answer is not a JSON object")
     code = frame.get("code")
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise Unreadable("the answer has no code")
+    if isinstance(code, bool) or not isinstance(code, int) or "response" not in frame:
+        raise Unreadable("the answer is not the PG's envelope")
     return Envelope(code, _text(frame.get("message")) or "", frame.get("response"))
 
 

@@ -31,6 +31,8 @@ MAYBE_EXECUTED = {
     "400 in HTML": Say(400, b"<html>", {"Content-Type": "text/html"}),
     "403 of a firewall": Say(403, b"denied"),
     "404 of a proxy": Say(404, b"<html>"),
+    "403 of a gateway that speaks JSON": Say(403, b'{"code":403,"message":"Forbidden"}'),
+    "half an envelope": Say(200, b'{"code":1,"message":"?"}'),
     "408": Say(408, envelope(code=1, message="timeout")),
     "400 with code 0": Say(400, envelope(record())),
     "empty": Say(200),

@@ -159,6 +159,9 @@ def test_an_id_that_addresses_something_else_is_not_sent(imp_uid):
 UNUSABLE = {
     "404 of a proxy": Say(404, b"<html>Not Found</html>", {"Content-Type": "text/html"}),
     "404, empty": Say(404),
+    "404 of a gateway that speaks JSON": Say(404, b'{"code":404,"message":"no route"}'),
+    "404 with code 0": Say(404, envelope(None)),
+    "no contract": refused("비인증결제모듈 사용정보를 찾을 수 없습니다."),
     "500": Say(500, envelope(code=-1, message="오류")),
     "502": Say(502, b"<html>"),
     "429": Say(429, b""),

@@ -14,12 +14,12 @@ from uuid_utils import uuid7
 
 from billing import fault
 from billing.clock import SystemClock
+from billing.domain.customer import Customer, bucket_of, checked_customer
 from billing.domain.dunning import Ladder
 from billing.domain.events import AuditEntry, Event
 from billing.domain.patience import Patience
 from billing.domain.policy import Policy
 from billing.domain.settlement import Verdict
-from billing.domain.customer import Customer, bucket_of, checked_customer
 from billing.errors import RuleError, SettingsError
 from billing.flow.adjudication import Adjudication
 from billing.flow.charging import Charging
@@ -113,10 +113,10 @@ class Billing:
         self.charging = Charging(self.store, self.gateway, self.settlement, self.policy, self.clock)
         self._renewal = Renewal(self.store, self.policy)
         self._resolution = Resolution(self.store, self.settlement, self.charging, self.policy, self.clock)
-        self.worker = Worker(self.store, self._renewal, self.charging, self._resolution, self.policy, lanes=self._lanes)
         self.plans = Pricing(self.store)
-        self.cards = Registration(
-            self.store, self.gateway, self.policy, pg=settings.pg, new_customer_uid=self._customer_uid
+        self.cards = Registration(self.store, self.gateway, self.policy, pg=settings.pg, new_customer_uid=self._customer_uid)
+        self.worker = Worker(
+            self.store, self._renewal, self.charging, self._resolution, self.cards, self.policy, lanes=self._lanes
         )
         self.customers = Customers(self.store, settings.time_zone)
         self._subscribing = Subscribing(self.store, self._renewal, self.charging, self.policy)
@@ -244,7 +244,9 @@ class Customers:
             id = tx.new_id()
             one = Customer(id, external_id, name, email, tel, zone, bucket_of(id), tx.business_now)
             tx.customers.insert(one)
-            tx.outbox.publish([Event("customer.added", f"customer.added:{id}", id, payload={"external_id": external_id})], one.created_at)
+            tx.outbox.publish(
+                [Event("customer.added", f"customer.added:{id}", id, payload={"external_id": external_id})], one.created_at
+            )
             tx.audit.note(AuditEntry(actor, "customer.added", id, {"external_id": external_id}), tx.now)
             tx.audit.flush()
             return one
@@ -265,7 +267,7 @@ class Subscriptions:
 
 def _own_sandbox(settings: Settings) -> Sandbox:
     """The fake PG of this working directory: its state survives, so that separate commands see the same PG."""
-    from billing.sandbox import Sandbox, parse_fault  # noqa: PLC0415  (only sandbox mode pays for it)
+    from billing.sandbox import Sandbox, parse_fault
 
     key, secret = settings.credentials
     sandbox = Sandbox(str(settings.sandbox_file), imp_key=key, imp_secret=secret)
@@ -279,7 +281,7 @@ def _own_sandbox(settings: Settings) -> Sandbox:
 
 def _handler(sandbox: Sandbox) -> Handler:
     """The sandbox as a wire: its cuts become what a network would report."""
-    from billing.sandbox import ConnectionLost, ConnectionRefused  # noqa: PLC0415
+    from billing.sandbox import ConnectionLost, ConnectionRefused
 
     def handle(method: str, target: str, headers: Mapping[str, str], body: bytes) -> HandlerAnswer:
         try:

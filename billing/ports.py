@@ -100,9 +100,7 @@ class Gateway(Protocol):
         """
         ...
 
-    def find_payments(
-        self, merchant_uids: Sequence[str], *, imp_uids: Sequence[str] = (), canary: str | None = None
-    ) -> Findings:
+    def find_payments(self, merchant_uids: Sequence[str], *, imp_uids: Sequence[str] = (), canary: str | None = None) -> Findings:
         """All records of these order numbers that the bulk look-up shows, any number of ids."""
         ...
 

@@ -15,7 +15,7 @@ from billing.domain.renewal import CatchUp
 from billing.errors import SettingsError
 
 LIVE_GATEWAY = "https://api.iamport.kr"
-SANDBOX_KEY, SANDBOX_SECRET = "imp_sandbox_key", "imp_sandbox_secret"  # noqa: S105  (the fake PG's own, public)
+SANDBOX_KEY, SANDBOX_SECRET = "imp_sandbox_key", "imp_sandbox_secret"
 
 
 class Mode(StrEnum):

@@ -207,9 +207,7 @@ def _paid(
             transfers.append(ledger.suspense_transfer(ledger.SURPLUS, extra.imp_uid, extra.amount, extra.currency))
             pen.tell("payment.surplus", invoice_id=invoice.id, imp_uid=extra.imp_uid, amount=money(extra.amount, extra.currency))
     attempt = _moved(case.attempt, AttemptState.PAID, now, imp_uid=fact.imp_uid)
-    return Booking(
-        attempt, invoice, pen.subscription, tuple(payments), tuple(transfers), tuple(pen.events), tuple(pen.audits)
-    )
+    return Booking(attempt, invoice, pen.subscription, tuple(payments), tuple(transfers), tuple(pen.events), tuple(pen.audits))
 
 
 def _surplus(verdict: PaidTwice, case: Case, pen: Pen, known: frozenset[str], now: datetime) -> Booking | None:
@@ -234,15 +232,15 @@ def _mismatch(verdict: Mismatch, case: Case, pen: Pen, known: frozenset[str], no
         return None
     attempt = _moved(case.attempt, AttemptState.MISMATCH, now, imp_uid=fact.imp_uid)
     differs = list(verdict.differs)
-    pen.tell("charge.mismatch", invoice_id=case.invoice.id, merchant_uid=attempt.merchant_uid, imp_uid=fact.imp_uid, differs=differs)
+    pen.tell(
+        "charge.mismatch", invoice_id=case.invoice.id, merchant_uid=attempt.merchant_uid, imp_uid=fact.imp_uid, differs=differs
+    )
     pen.note("attempt.mismatch", attempt.merchant_uid, imp_uid=fact.imp_uid, differs=differs)
     # Money of a foreign mode or currency is no money of this ledger; it is kept as a fact and never as a balance.
     is_ours = "sandbox" not in differs and "currency" not in differs and fact.amount > fact.cancel_amount
     transfers = (ledger.suspense_transfer(ledger.MISMATCH, fact.imp_uid, fact.amount, fact.currency),) if is_ours else ()
     invoice = replace(case.invoice, next_attempt_at=None, collection=Collection.MANUAL)
-    return Booking(
-        attempt, invoice, pen.subscription, ((fact, "mismatch"),), transfers, tuple(pen.events), tuple(pen.audits)
-    )
+    return Booking(attempt, invoice, pen.subscription, ((fact, "mismatch"),), transfers, tuple(pen.events), tuple(pen.audits))
 
 
 def _waiting(verdict: Wait, case: Case, evidence: Evidence, pen: Pen, patience: Patience, now: datetime) -> Booking:
@@ -276,9 +274,7 @@ def _hint(reply: Reply | None) -> str | None:
     return reply.fact.imp_uid if isinstance(reply, Answered) else None
 
 
-def _failed(
-    attempt: ChargeAttempt, case: Case, pen: Pen, of: DeclineClass, ladder: Ladder, business_now: datetime
-) -> Booking:
+def _failed(attempt: ChargeAttempt, case: Case, pen: Pen, of: DeclineClass, ladder: Ladder, business_now: datetime) -> Booking:
     pen.tell(
         "charge.declined",
         invoice_id=case.invoice.id,

@@ -118,4 +118,3 @@ def with_vat(lines: Sequence[InvoiceLine], currency: str, rate: Fraction = Fract
         largest = max(taxable, key=lambda line: (line.amount, -line.position))
         shares[largest.position] += vat - sum(shares.values())
     return [replace(line, vat=shares.get(line.position, 0)) for line in lines]
-

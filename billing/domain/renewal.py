@@ -101,8 +101,10 @@ class _BilledBefore:
     is_started: bool
 
     def __contains__(self, key: object) -> bool:
-        kind, index = key  # type: ignore[misc]
-        return self.is_started if kind is LineKind.SETUP_FEE else index < self.index
+        if not isinstance(key, tuple):
+            return False
+        kind, index = key
+        return self.is_started if kind is LineKind.SETUP_FEE else bool(index < self.index)
 
 
 def draft(subscription: Subscription, terms: Terms, *, now: datetime, catch_up: CatchUp) -> Draft:

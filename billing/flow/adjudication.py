@@ -82,7 +82,9 @@ class Adjudication:
         payments = [one for one in tx.payments.of_attempt(attempt.id) if one.role == "mismatch"]
         for one in payments:
             if not tx.ledger.has("charge", one.imp_uid):
-                raise RuleError("attempt", "its money is in another mode or currency", "clear it at the PG, nothing can be booked here")
+                raise RuleError(
+                    "attempt", "its money is in another mode or currency", "clear it at the PG, nothing can be booked here"
+                )
             if ruling is Ruling.PAID and one.amount != attempt.amount:
                 problem = f"{one.amount} was paid for an invoice of {attempt.amount}"
                 raise RuleError("attempt", problem, "resolve it as surplus and refund it")
@@ -93,5 +95,3 @@ class Adjudication:
             )
             tx.ledger.post([row], tx.business_now)
             tx.payments.set_role(one.imp_uid, "invoice" if ruling is Ruling.PAID else "surplus")
-
-

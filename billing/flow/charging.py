@@ -331,7 +331,9 @@ class Charging:
         subscription, the invoice, the card, the fence.
         """
         self._refuse_when_frozen(tx)
-        pairs = {invoice.id: (invoice, subscription) for invoice, subscription in tx.invoices.lock([a.invoice_id for a in attempts])}
+        pairs = {
+            invoice.id: (invoice, subscription) for invoice, subscription in tx.invoices.lock([a.invoice_id for a in attempts])
+        }
         locked = tx.attempts.locked([one.id for one in attempts])
         payers = tx.customers.with_current_keys(sorted({one.customer_id for one in attempts}))
         armed: list[ChargeAttempt] = []

@@ -12,6 +12,8 @@ from billing.errors import NotFound, RuleError
 from billing.flow.journal import post_pen
 from billing.store.unit import Store, Tx
 
+_MAY_HAVE_MOVED = (AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.MISMATCH)
+
 
 class Closing:
     """Invoices that end without being paid."""
@@ -39,14 +41,15 @@ class Closing:
             invoice, subscription = pairs[0]
             moved(invoice, state)
             attempts = tx.attempts.of_invoices([invoice.id])[invoice.id]
-            undecided = [one for one in attempts if one.state in (AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.MISMATCH)]
+            undecided = [sent for sent in attempts if sent.state in _MAY_HAVE_MOVED]
             if undecided:
-                one = undecided[0]
-                cure = "decide it with `billing attempt resolve`" if one.state is AttemptState.MISMATCH else "run `billing renew` first"
-                raise RuleError("invoice", f"attempt {one.merchant_uid} is {one.state}: money may have moved", cure)
-            planned = [one for one in attempts if one.state is AttemptState.PLANNED]
+                stuck = undecided[0]
+                parked = stuck.state is AttemptState.MISMATCH
+                cure = "decide it with `billing attempt resolve`" if parked else "run `billing renew` first"
+                raise RuleError("invoice", f"attempt {stuck.merchant_uid} is {stuck.state}: money may have moved", cure)
+            planned = [unsent for unsent in attempts if unsent.state is AttemptState.PLANNED]
             tx.attempts.update(
-                [replace(one, state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for one in planned], was=planned
+                [replace(unsent, state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for unsent in planned], was=planned
             )
             now = tx.business_now
             pen = Pen(subscription)
@@ -58,7 +61,9 @@ class Closing:
             elif one.state in (SubscriptionState.PAST_DUE, SubscriptionState.ACTIVE, SubscriptionState.TRIALING):
                 # Nothing is owed for this period any more: the next invoice comes with the next period.
                 state_after = SubscriptionState.ACTIVE if one.state is SubscriptionState.PAST_DUE else one.state
-                pen.subscription = replace(one, state=state_after, due_at=max(one.due_at or invoice.period_end, invoice.period_end))
+                pen.subscription = replace(
+                    one, state=state_after, due_at=max(one.due_at or invoice.period_end, invoice.period_end)
+                )
             tx.invoices.update([after])
             post_pen(tx, pen, business_now=now)
             return after

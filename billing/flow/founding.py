@@ -60,7 +60,9 @@ class Founding:
     def checked(self, one: Identity) -> Identity:
         """`one`, if it fits the settings: charging under another account would look up the wrong books."""
         if one.mode != self._mode:
-            raise InvariantBroken(f"this database was made for mode {one.mode}, not {self._mode}; check BILLING_MODE and BILLING_DATABASE_URL")
+            raise InvariantBroken(
+                f"this database was made for mode {one.mode}, not {self._mode}; check BILLING_MODE and BILLING_DATABASE_URL"
+            )
         if one.api_key_fp != self._fingerprint:
             raise InvariantBroken("this database belongs to another PG account; check BILLING_IMP_KEY and BILLING_DATABASE_URL")
         return one

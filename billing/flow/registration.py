@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from billing.domain.attempt import LIVE
 from billing.domain.customer import BillingKey, Customer, KeyFact, KeyState
-from billing.domain.evidence import Refusal
 from billing.domain.events import AuditEntry, Event
+from billing.domain.evidence import Refusal
 from billing.domain.invoice import Collection
 from billing.domain.policy import Policy
 from billing.errors import CredentialsRefused, GatewayError, GatewayUnavailable, RuleError
@@ -81,7 +81,7 @@ class Registration:
         if self._policy.is_live and fact.sandbox:
             raise RuleError("card", "the PG registered it on a test channel", "check BILLING_PG against the live channels")
         current = self._store.run(lambda tx: self._current(tx, fact, actor))
-        self.delete_retired(current.customer_id)
+        self.sweep()
         return current
 
     def remove(self, customer: str, customer_uid: str, *, actor: str) -> BillingKey:
@@ -102,18 +102,39 @@ class Registration:
         self._gateway.delete_key(found[0].customer_uid, reason="removed by merchant")
         return self._store.run(lambda tx: self._removed(tx, found[0], actor))
 
-    def delete_retired(self, customer_id: str) -> None:
-        """Delete replaced keys at the PG; one with an undecided charge, or an unreachable PG, waits for the next card."""
+    def sweep(self, limit: int = 100) -> int:
+        """Finish what earlier registrations left behind; returns how many keys were settled.
+
+        Replaced keys are deleted at the PG once no charge on them is undecided. A registration whose answer was
+        lost becomes the current card if the PG shows it and no other came since; otherwise it is deleted. An
+        unreachable PG leaves everything for the next sweep.
+        """
         with self._store.read() as tx:
-            retired = [key for key in tx.customers.keys_of(customer_id) if key.state is KeyState.RETIRED]
-            idle = [key for key in retired if not tx.attempts.live_on_key(key.customer_uid)]
-        for key in idle:
-            try:
-                self._gateway.delete_key(key.customer_uid, reason="replaced by a new card")
-            except GatewayError as error:
-                log.warning("key %s stays at the PG for now: %s", key.customer_uid, error)
+            ripe = tx.now - self._policy.patience.admission
+            left = tx.customers.unsettled_keys(tx.now, limit)
+            left = [key for key in left if key.state is KeyState.RETIRED or key.created_at <= ripe]
+            busy = {key.id for key in left if tx.attempts.live_on_key(key.customer_uid)}
+        settled = 0
+        for key in left:
+            if key.id in busy:
                 continue
-            self._store.run(lambda tx, key=key: self._removed(tx, key, "engine"))  # type: ignore[misc]
+            try:
+                settled += self._finished(key)
+            except GatewayError as error:
+                log.warning("key %s waits for the next sweep: %s", key.customer_uid, error)
+                break
+        return settled
+
+    def _finished(self, key: BillingKey) -> bool:
+        if key.state is KeyState.PENDING:
+            with self._store.read() as tx:
+                newest = tx.customers.keys_of(key.customer_id)[-1]
+            if newest.id == key.id and self._gateway.get_key(key.customer_uid) is not None:
+                self.confirm(key.customer_uid, actor="engine")
+                return True
+        self._gateway.delete_key(key.customer_uid, reason="replaced by a new card")
+        self._store.run(lambda tx: self._removed(tx, key, "engine"))
+        return True
 
     def _pending(self, tx: Tx, customer: str) -> BillingKey:
         owner = tx.customers.find(customer, lock=True)

@@ -167,9 +167,7 @@ def _park(tx: Tx, subscription_id: str, reason: str) -> None:
     post_pen(tx, pen, business_now=tx.business_now)
 
 
-def _invoice(
-    one: Subscription, drafted: Draft, prefix: str, ledger_id: str, id: str, now: datetime, currency: str
-) -> Invoice:
+def _invoice(one: Subscription, drafted: Draft, prefix: str, ledger_id: str, id: str, now: datetime, currency: str) -> Invoice:
     return Invoice(
         id=id,
         number=0,

@@ -109,7 +109,9 @@ class Settlement:
             for one in held
         }
 
-    def _book(self, attempts: Sequence[ChargeAttempt], evidence: Mapping[str, Evidence], fences: Mapping[str, int]) -> list[Verdict]:
+    def _book(
+        self, attempts: Sequence[ChargeAttempt], evidence: Mapping[str, Evidence], fences: Mapping[str, int]
+    ) -> list[Verdict]:
         def work(some: Sequence[ChargeAttempt]) -> Callable[[Tx], list[Verdict]]:
             return lambda tx: self._judge_and_write(tx, some, evidence, fences)
 

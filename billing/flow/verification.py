@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from billing.domain.evidence import PaymentFact
 from billing.ports import Gateway
@@ -11,7 +12,8 @@ from billing.store.guards import missing_guards
 from billing.store.proofs import Proofs
 from billing.store.unit import Store
 
-PgLedger = Callable[[], Mapping[str, object]]
+PgLedger = Callable[[], Mapping[str, Any]]
+"""The PG's whole ledger, which only a sandbox shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +56,14 @@ class Verification:
             undecided = proofs.undecided_uids()
             identity = tx.controls.identity()
         if totals["paid_amount"] - totals["refunded_amount"] < totals["ledger_receivable"]:
-            differences.append(f"the ledger expects {totals['ledger_receivable']} from the PG, payments say {totals['paid_amount']}")
+            differences.append(
+                f"the ledger expects {totals['ledger_receivable']} from the PG, payments say {totals['paid_amount']}"
+            )
         compared = "not asked"
         if asks_pg and self._pg_ledger is not None:
             ledger = self._pg_ledger()
             differences += _against_ledger(ours, undecided, ledger, identity.uid_prefix if identity else "")
-            totals["pg_kept"] = sum(int(row["kept"]) for row in ledger["payments"])  # type: ignore[attr-defined]
+            totals["pg_kept"] = sum(int(row["kept"]) for row in ledger["payments"])
             compared = "the sandbox's ledger"
         elif asks_pg and ours:
             differences += self._against_records(ours)
@@ -81,9 +85,9 @@ class Verification:
 
 
 def _against_ledger(
-    ours: Mapping[str, tuple[int, int]], undecided: set[str], ledger: Mapping[str, object], prefix: str
+    ours: Mapping[str, tuple[int, int]], undecided: set[str], ledger: Mapping[str, Any], prefix: str
 ) -> Iterator[str]:
-    theirs = {row["imp_uid"]: row for row in ledger["payments"] if row["took_money"]}  # type: ignore[attr-defined]
+    theirs = {row["imp_uid"]: row for row in ledger["payments"] if row["took_money"]}
     for imp_uid, (amount, refunded) in ours.items():
         row = theirs.pop(imp_uid, None)
         if row is None:
@@ -93,5 +97,5 @@ def _against_ledger(
     for imp_uid, row in theirs.items():
         if row["merchant_uid"].startswith(prefix) and row["merchant_uid"] not in undecided:
             yield f"the PG holds payment {imp_uid} ({row['merchant_uid']}, {row['amount']}) that we never booked"
-    for group in ledger["double_charged"]:  # type: ignore[attr-defined]
+    for group in ledger["double_charged"]:
         yield f"charged twice at the PG: {group}"

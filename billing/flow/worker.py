@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 from billing.domain.policy import Policy
-from billing.errors import BillingError
+from billing.errors import BillingError, Frozen
 from billing.flow.charging import Charging
+from billing.flow.registration import Registration
 from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
 from billing.store.unit import Store
@@ -25,12 +27,21 @@ class Worker:
     """
 
     def __init__(
-        self, store: Store, renewal: Renewal, charging: Charging, resolution: Resolution, policy: Policy, *, lanes: int = 1
+        self,
+        store: Store,
+        renewal: Renewal,
+        charging: Charging,
+        resolution: Resolution,
+        registration: Registration,
+        policy: Policy,
+        *,
+        lanes: int = 1,
     ) -> None:
         self._store = store
         self._renewal = renewal
         self._charging = charging
         self._resolution = resolution
+        self._registration = registration
         self._policy = policy
         self._lanes = lanes
 
@@ -42,7 +53,11 @@ class Worker:
         Raises:
             Frozen, GatewayError, DatabaseUnavailable: the pass stopped there; what was done stays done.
         """
-        budget = _Budget(limit)
+        total = self._passed(_Budget(limit))
+        self._registration.sweep()
+        return total
+
+    def _passed(self, budget: _Budget) -> Counter[str]:
         if self._lanes == 1:
             return self._lane(budget)
         total: Counter[str] = Counter()
@@ -61,10 +76,16 @@ class Worker:
         counts: Counter[str] = Counter()
         with self._store.read() as tx:
             may_charge = self._policy.charges_at(tx.business_now)
-        while may_charge and not self._charging.stopping.is_set():
+        frozen: Frozen | None = None
+        while may_charge and frozen is None and not self._charging.stopping.is_set():
             opened = self._take(budget, "opened", self._renewal.open_due)
             counts["opened"] += opened
-            charged = self._charge(budget, counts)
+            try:
+                charged = self._charge(budget, counts)
+            except Frozen as error:
+                # A freeze stops sends, never settlement: what is undecided is still looked up below.
+                frozen = error
+                break
             if not opened and not charged:
                 break
         while not self._charging.stopping.is_set():
@@ -74,6 +95,8 @@ class Worker:
             budget.give_back("resolved", size - len(verdicts))
             if not verdicts:
                 break
+        if frozen is not None:
+            raise frozen
         return +counts
 
     def _charge(self, budget: _Budget, counts: Counter[str]) -> int:
@@ -83,9 +106,9 @@ class Worker:
         budget.give_back("charged", size - len(verdicts))
         return len(verdicts)
 
-    def _take(self, budget: _Budget, what: str, step) -> int:  # type: ignore[no-untyped-def]
+    def _take(self, budget: _Budget, what: str, step: Callable[[int], int]) -> int:
         size = budget.take(what, self._policy.batch)
-        done: int = step(size) if size else 0
+        done = step(size) if size else 0
         budget.give_back(what, size - done)
         return done
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from billing.domain.renewal import Terms
 from billing.errors import NotFound
@@ -113,7 +114,7 @@ class Catalog:
         )
 
 
-def _stored(row) -> StoredPrice:  # type: ignore[no-untyped-def]
+def _stored(row: Row[Any]) -> StoredPrice:
     one = Price(
         code=row.code,
         version=row.version,

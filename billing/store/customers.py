@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, or_, select
 
@@ -72,7 +73,21 @@ class Customers:
 
     def keys_of(self, customer_id: str) -> list[BillingKey]:
         """All keys a customer ever had, oldest first."""
-        query = select(*KEY.columns).where(billing_key.c.customer_id == customer_id).order_by(billing_key.c.created_at, billing_key.c.id)
+        query = (
+            select(*KEY.columns)
+            .where(billing_key.c.customer_id == customer_id)
+            .order_by(billing_key.c.created_at, billing_key.c.id)
+        )
+        return [KEY.record(row) for row in self._connection.execute(query)]
+
+    def unsettled_keys(self, before: datetime, limit: int) -> list[BillingKey]:
+        """Keys written before `before` that are neither in use nor gone: replaced ones, and registrations nobody finished."""
+        query = (
+            select(*KEY.columns)
+            .where(billing_key.c.state.in_(["pending", "retired"]), billing_key.c.created_at <= before)
+            .order_by(billing_key.c.created_at)
+            .limit(limit)
+        )
         return [KEY.record(row) for row in self._connection.execute(query)]
 
     def insert_key(self, one: BillingKey) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Select, insert, select, update
 
 from billing.domain.invoice import Invoice, InvoiceLine
 from billing.domain.subscription import Subscription
@@ -117,9 +118,9 @@ class Invoices:
             found[row[-1]].append(LINES.record(row))
         return found
 
-    def _with_subscription(self):  # type: ignore[no-untyped-def]
+    def _with_subscription(self) -> Select[Any]:
         return select(*MAPPER.columns, *subscription_columns).join(subscription, subscription.c.id == invoice.c.subscription_id)
 
-    def _pairs(self, query) -> list[tuple[Invoice, Subscription]]:  # type: ignore[no-untyped-def]
+    def _pairs(self, query: Select[Any]) -> list[tuple[Invoice, Subscription]]:
         width = len(MAPPER.columns)
         return [(MAPPER.record(row), subscription_of(row[width:])) for row in self._connection.execute(query)]

@@ -22,5 +22,3 @@ def in_buckets(query: Select[Any], column: Column[Any], buckets: range) -> Selec
     if buckets == ALL_BUCKETS:
         return query
     return query.where(column.between(buckets.start, buckets.stop - 1))
-
-

@@ -52,7 +52,11 @@ class Payments:
         """Which of these PG records are booked already."""
         if not imp_uids:
             return set()
-        return set(self._connection.execute(select(payment.c.imp_uid).where(payment.c.imp_uid.in_(key_list(self._connection, imp_uids)))).scalars())
+        return set(
+            self._connection.execute(
+                select(payment.c.imp_uid).where(payment.c.imp_uid.in_(key_list(self._connection, imp_uids)))
+            ).scalars()
+        )
 
     def canary(self) -> str | None:
         """A payment that must be found by any honest look-up: the one booked last."""

@@ -43,8 +43,12 @@ class Proofs:
         one = self._connection
         paid = select(func.count(), func.coalesce(func.sum(payment.c.amount), 0), func.coalesce(func.sum(payment.c.refunded), 0))
         count, amount, refunded = one.execute(paid).one()
-        receivable = select(func.coalesce(func.sum(ledger_transfer.c.amount), 0)).where(ledger_transfer.c.debit == "pg:receivable")
-        given_back = select(func.coalesce(func.sum(ledger_transfer.c.amount), 0)).where(ledger_transfer.c.credit == "pg:receivable")
+        receivable = select(func.coalesce(func.sum(ledger_transfer.c.amount), 0)).where(
+            ledger_transfer.c.debit == "pg:receivable"
+        )
+        given_back = select(func.coalesce(func.sum(ledger_transfer.c.amount), 0)).where(
+            ledger_transfer.c.credit == "pg:receivable"
+        )
         attempts = select(func.count()).where(attempt.c.state == "paid")
         invoices = select(func.count()).where(invoice.c.state == "paid")
         return {
@@ -90,8 +94,8 @@ class Proofs:
             .join(attempt, attempt.c.id == payment.c.attempt_id)
             .where(payment.c.role == "invoice", attempt.c.state != "paid")
         )
-        for row in self._connection.execute(stray):
-            yield f"payment {row.imp_uid} settles an invoice, but its attempt is not paid"
+        for lone in self._connection.execute(stray):
+            yield f"payment {lone.imp_uid} settles an invoice, but its attempt is not paid"
 
     def _ledger(self) -> Iterator[str]:
         booked = and_(ledger_transfer.c.kind == "charge", ledger_transfer.c.ref == payment.c.imp_uid)
@@ -155,7 +159,10 @@ class Proofs:
         """Recompute every subscription's audit chain; a changed, missing or added row breaks it."""
         heads = {row.id: row.audit_head for row in self._connection.execute(select(subscription.c.id, subscription.c.audit_head))}
         query = (
-            select(audit).where(audit.c.subscription_id.is_not(None)).order_by(audit.c.subscription_id).execution_options(yield_per=5000)
+            select(audit)
+            .where(audit.c.subscription_id.is_not(None))
+            .order_by(audit.c.subscription_id)
+            .execution_options(yield_per=5000)
         )
         rows: dict[str, str] = {}
         current, seen = None, 0

@@ -65,7 +65,7 @@ class Instant(TypeDecorator[datetime]):
             return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return value
 
-    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002  (SQLAlchemy's signature)
         """Aware, in UTC."""
         if value is None:
             return None
@@ -198,6 +198,12 @@ billing_key = Table(
         sqlite_where=text("state = 'current'"),
     ),
     Index("billing_key_customer_idx", "customer_id"),
+    Index(
+        "billing_key_unsettled_idx",
+        "created_at",
+        postgresql_where=text("state IN ('pending', 'retired')"),
+        sqlite_where=text("state IN ('pending', 'retired')"),
+    ),
 )
 
 subscription = Table(

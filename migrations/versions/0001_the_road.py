@@ -408,6 +408,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'current'"),
         sqlite_where=sa.text("state = 'current'"),
     )
+    op.create_index(
+        "billing_key_unsettled_idx",
+        "billing_key",
+        ["created_at"],
+        unique=False,
+        postgresql_where=sa.text("state IN ('pending', 'retired')"),
+        sqlite_where=sa.text("state IN ('pending', 'retired')"),
+    )
     op.create_table(
         "billing_price",
         sa.Column("id", sa.String(length=36), nullable=False),

@@ -59,7 +59,9 @@ def test_an_answer_lost_while_look_ups_lag_behind_is_found_later(world: World, f
 
 
 @pytest.mark.parametrize("fault", ["lost_request", "server_error"])
-def test_a_request_that_never_arrived_is_repeated_under_its_own_number_once_the_old_token_is_dead(world: World, fault: str) -> None:
+def test_a_request_that_never_arrived_is_repeated_under_its_own_number_once_the_old_token_is_dead(
+    world: World, fault: str
+) -> None:
     ids = due(world)
     world.pg.fault(fault, times=1)
     assert world.tick()["unknown"] == 1

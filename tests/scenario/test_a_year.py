@@ -17,7 +17,21 @@ def test_a_month_anchored_on_the_31st_never_drifts(world: World) -> None:
             starts.append(world.period(mina))
 
     days = [(start.month, start.day) for start, _ in filter(None, starts)]
-    assert days == [(1, 31), (2, 29), (3, 31), (4, 30), (5, 31), (6, 30), (7, 31), (8, 31), (9, 30), (10, 31), (11, 30), (12, 31), (1, 31)]
+    assert days == [
+        (1, 31),
+        (2, 29),
+        (3, 31),
+        (4, 30),
+        (5, 31),
+        (6, 30),
+        (7, 31),
+        (8, 31),
+        (9, 30),
+        (10, 31),
+        (11, 30),
+        (12, 31),
+        (1, 31),
+    ]
     assert len(world.pg.kept()) == 13
     assert all(row["amount"] == 9_900 for row in world.pg.kept())
     assert world.is_proven()

@@ -92,9 +92,12 @@ class Gateway(Protocol):
         ...
 
     def charge(
-        self, orders: Sequence[ChargeOrder], *, token: Token, gate: Callable[[], bool]
-    ) -> Iterator[tuple[ChargeOrder, Reply]]:
-        """Send each order once, concurrently, with exactly this token; yield replies as they come.
+        self, orders: Sequence[ChargeOrder], *, token: Token, gate: Callable[[], bool], linger: float = 0.25
+    ) -> Iterator[list[tuple[ChargeOrder, Reply]]]:
+        """Send each order once, concurrently, with exactly this token; yield replies in groups, as they come.
+
+        A group closes `linger` seconds after its first reply, so that one bulk look-up serves many and the
+        slowest keeps nobody waiting.
 
         `gate` is asked right before each send; where it says no, the reply is `Silence(sent=False)`.
         """

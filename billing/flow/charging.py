@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from billing.domain.attempt import AttemptState, ChargeAttempt, Trigger, all_uid
 from billing.domain.booking import Pen, closed, dunned, given_up
 from billing.domain.charging import has_free_number, is_news, is_wanted, order_of, planned
 from billing.domain.customer import BillingKey, Customer
-from billing.domain.evidence import ChargeOrder, DeclineClass, PaymentFact, Reply
+from billing.domain.evidence import DeclineClass, PaymentFact
 from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.policy import Policy
 from billing.domain.settlement import NotTried, Unsent, Verdict
@@ -26,9 +26,6 @@ from billing.store.unit import Store, Tx
 from plans.calendar import local_day, midnight
 
 log = logging.getLogger("billing.charging")
-
-LINGER_SECONDS = 0.25
-"""How long the first reply of a group waits for others, so that one bulk look-up serves them all."""
 
 
 @dataclass(slots=True)
@@ -322,7 +319,10 @@ class Charging:
             token=token,
             gate=lambda: self._clock.monotonic() <= deadline and not self.stopping.is_set(),
         )
-        return self._settled_as_they_come(replies, held, token)
+        verdicts: list[Verdict] = []
+        for group in replies:
+            verdicts += self._settled([Held(held[order.attempt_id], reply) for order, reply in group], token)
+        return verdicts
 
     def _armed(self, tx: Tx, attempts: Sequence[ChargeAttempt], token: Token) -> list[ChargeAttempt]:
         """SENDING, to be committed before a byte leaves: from here on a crash leaves a trace.
@@ -385,22 +385,6 @@ class Charging:
         elif subscription.state is not SubscriptionState.PAUSED:
             invoice = replace(invoice, next_attempt_at=tx.business_now, collection=Collection.CHARGE)
         tx.invoices.update([invoice])
-
-    def _settled_as_they_come(
-        self, replies: Iterable[tuple[ChargeOrder, Reply]], held: dict[str, ChargeAttempt], token: Token
-    ) -> list[Verdict]:
-        """Settle replies in groups: as large as a short wait makes them, never waiting for the slowest."""
-        verdicts: list[Verdict] = []
-        group: list[Held] = []
-        first_at = 0.0
-        for order, reply in replies:
-            if not group:
-                first_at = self._clock.monotonic()
-            group.append(Held(held[order.attempt_id], reply))
-            if self._clock.monotonic() - first_at >= LINGER_SECONDS:
-                verdicts += self._settled(group, token)
-                group = []
-        return verdicts + self._settled(group, token)
 
     def _settled(self, group: list[Held], token: Token) -> list[Verdict]:
         verdicts = self._settlement.settle_held(group)

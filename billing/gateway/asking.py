@@ -41,12 +41,10 @@ class Asking:
         if answer.status not in (200, 207, 404):
             raise self.unavailable(about, f"HTTP {answer.status}{said(answer)}")
         frame = self.frame(answer, about)
-        if (answer.status == 404 and frame.code != 0) or (
-            frame.code != 0 and frame.response is None and is_absence(frame.message)
-        ):
+        if answer.status == 404 or (frame.code != 0 and frame.response is None and is_absence(frame.message)):
             return None
-        if frame.code != 0 or answer.status == 404:
-            raise self.unavailable(about, f"HTTP {answer.status}, code {frame.code}: {frame.message[:200]}")
+        if frame.code != 0:
+            raise self.unavailable(about, f"code {frame.code}: {frame.message[:200]}")
         return frame
 
     def order(self, method: str, target: str, about: str, *, body: bytes | None = None) -> Answer:
@@ -69,9 +67,13 @@ class Asking:
     def frame(self, answer: Answer, about: str) -> wire.Envelope:
         """The envelope of an answer; raise `GatewayUnavailable` without one."""
         try:
-            return wire.envelope(answer.body)
+            frame = wire.envelope(answer.body)
         except wire.Unreadable as problem:
             why = f"HTTP {answer.status}: {problem}"
+        else:
+            if frame.code != 0 or answer.status in (200, 207):
+                return frame
+            why = f"HTTP {answer.status} with code 0 contradicts itself"
         raise self.unavailable(about, why)
 
     def unavailable(self, about: str, why: str) -> GatewayUnavailable:

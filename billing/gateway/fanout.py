@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -26,16 +26,24 @@ class Fanout:
         self._pool = ThreadPoolExecutor(concurrency, "billing-wire") if concurrency > 1 else None
 
     def as_they_come(
-        self, work: Callable[[Item], Result], items: Sequence[Item], *, failed: Callable[[Item, BaseException], Result]
-    ) -> Iterator[tuple[Item, Result]]:
-        """Yield each item with its result, in the order they finish; `failed` stands in for a result that raised.
+        self,
+        work: Callable[[Item], Result],
+        items: Sequence[Item],
+        *,
+        failed: Callable[[Item, BaseException], Result],
+        linger: float,
+        monotonic: Callable[[], float],
+    ) -> Iterator[list[tuple[Item, Result]]]:
+        """Yield items with their results in the order they finish, in groups; `failed` stands in for one that raised.
 
-        Nothing starts before the first result is asked for. When the caller stops early, work under
+        A group is closed `linger` seconds after its first result, or when nothing is left: the slowest
+        keeps nobody waiting, and whoever handles groups handles few.
+
+        Nothing starts before the first group is asked for. When the caller stops early, work under
         way still finishes, its result unseen; work that has not begun never does.
         """
         if self._pool is None:
-            for item in items:
-                yield item, _result(work, item, failed)
+            yield [(item, _result(work, item, failed)) for item in items]
             return
         done: SimpleQueue[tuple[Item, Result]] = SimpleQueue()
 
@@ -54,8 +62,17 @@ class Fanout:
                     continue
                 futures.append(future)
                 future.add_done_callback(lambda future, item=item: report(item, future))  # type: ignore[misc]
-            for _ in items:
-                yield done.get()
+            missing = len(items)
+            while missing:
+                group = [done.get()]
+                closes = monotonic() + linger
+                while len(group) < missing and (left := closes - monotonic()) > 0:
+                    try:
+                        group.append(done.get(timeout=left))
+                    except Empty:
+                        break
+                missing -= len(group)
+                yield group
         finally:
             for future in futures:
                 future.cancel()

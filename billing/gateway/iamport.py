@@ -66,6 +66,7 @@ class IamportGateway:
         declines: DeclineTable | None = None,
     ) -> None:
         self._http = http
+        self._clock = clock
         self._tokens = TokenKeeper(http, key=key, secret=secret, clock=clock)
         self._asking = Asking(http, self._tokens)
         self._fanout = Fanout(concurrency)
@@ -97,9 +98,9 @@ class IamportGateway:
         self._tokens.discard(fingerprint)
 
     def charge(
-        self, orders: Sequence[ChargeOrder], *, token: Token, gate: Callable[[], bool]
-    ) -> Iterator[tuple[ChargeOrder, Reply]]:
-        """POST each order once with exactly `token`; yield the replies as they come.
+        self, orders: Sequence[ChargeOrder], *, token: Token, gate: Callable[[], bool], linger: float = 0.25
+    ) -> Iterator[list[tuple[ChargeOrder, Reply]]]:
+        """POST each order once with exactly `token`; yield the replies as they come, in groups.
 
         Nothing is sent before the first reply is asked for. If the caller stops listening, sends
         under way still finish unheard and the others never begin: both kinds are left armed, and
@@ -128,7 +129,8 @@ class IamportGateway:
             log.error("charge %s broke inside the engine: %s", order.merchant_uid, type(problem).__name__)
             return Silence(True, f"the engine failed around the send ({type(problem).__name__})")
 
-        return self._fanout.as_they_come(send, list(orders), failed=failed)
+        monotonic = self._clock.monotonic
+        return self._fanout.as_they_come(send, list(orders), failed=failed, linger=linger, monotonic=monotonic)
 
     # --- looking up payments -----------------------------------------------------------------
 
@@ -258,7 +260,7 @@ class IamportGateway:
             revealed = card.revealed()
             answer = self._asking.order("POST", path, about, body=bodies.card(revealed, pg, buyer))
             frame = self._asking.frame(answer, about)
-            if frame.code == 0 and answer.status == 200:
+            if frame.code == 0:
                 return wire.key(frame.response)
             refused = refusal(frame, self._declines)
             message = refused.message
@@ -302,7 +304,7 @@ class IamportGateway:
         asked = query([("reason", reason), ("extra[requester]", "admin")])
         answer = self._asking.order("DELETE", f"{path}?{asked}", about)
         frame = self._asking.frame(answer, about)
-        if answer.status == 200 and frame.code == 0:
+        if frame.code == 0:
             return True
         if answer.status == 404 or is_absence(frame.message):
             return False
@@ -315,7 +317,7 @@ class IamportGateway:
         about = f"prepare {merchant_uid}"
         answer = self._asking.order("POST", "/payments/prepare", about, body=bodies.prepare(merchant_uid, amount))
         frame = self._asking.frame(answer, about)
-        if answer.status != 200 or frame.code != 0:
+        if frame.code != 0:
             raise self._asking.unavailable(about, f"HTTP {answer.status}, code {frame.code}: {frame.message[:200]}")
 
     def prepared(self, merchant_uid: str) -> int | None:

@@ -53,7 +53,7 @@ def register(pg: IamportGateway, customer_uid: str, name: str):
 
 
 def charge(pg: IamportGateway, *orders):
-    return [reply for _, reply in pg.charge(orders, token=pg.token(), gate=lambda: True)]
+    return [reply for group in pg.charge(orders, token=pg.token(), gate=lambda: True) for _, reply in group]
 
 
 def test_register_charge_look_up_and_refund(pg):
@@ -126,7 +126,7 @@ def test_a_revoked_token_is_reported_once_and_a_new_one_is_another(pg, sandbox):
     register(pg, "cu1", "approves")
     token = pg.token()
     sandbox.add_fault("token_revoked", times=1)
-    [(_, reply)] = pg.charge([order()], token=token, gate=lambda: True)
+    [[(_, reply)]] = pg.charge([order()], token=token, gate=lambda: True)
     assert reply == Unauthorized()
     pg.discard_token(token.fingerprint)
     assert pg.token().fingerprint != token.fingerprint

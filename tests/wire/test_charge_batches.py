@@ -58,7 +58,7 @@ def test_with_a_concurrency_of_one_all_runs_here_in_order_and_only_as_asked_for(
     with gateway(Http("http://pg.test", handler=handler(script, arrivals)), concurrency=1) as pg:
         replies = pg.charge([order(f"gd{n}") for n in range(3)], token=pg.token(), gate=lambda: True)
         assert len(arrivals) == 1  # the token
-        assert [of.merchant_uid for of, _ in replies] == ["gd0", "gd1", "gd2"]
+        assert [of.merchant_uid for group in replies for of, _ in group] == ["gd0", "gd1", "gd2"]
         assert threads == {threading.get_ident()}
 
 
@@ -102,7 +102,7 @@ def test_when_the_consumer_stops_sends_under_way_finish_and_the_rest_never_begin
     with world(slow, concurrency=2, read=5) as w:
         orders = [order("first"), *(order(f"gd{n}") for n in range(20))]
         replies = w.gateway.charge(orders, token=w.gateway.token(), gate=lambda: True)
-        assert next(replies)[0].merchant_uid == "first"
+        assert [of.merchant_uid for of, _ in next(replies)] == ["first"]
         started.acquire()
         started.acquire()
         replies.close()
@@ -137,3 +137,22 @@ def test_closing_the_gateway_leaves_no_consumer_waiting():
         assert len(got) == 10
         assert Silence(False, "the gateway was closed before the send") in got
         assert sum(isinstance(reply, Answered) for reply in got) == len(w.server.charges())
+
+
+def test_a_slow_answer_keeps_no_other_waiting():
+    release = threading.Event()
+
+    def slow(arrival):
+        if b"slow" in arrival.body:
+            release.wait(5)
+        return paid(arrival)
+
+    with world(slow, concurrency=4, read=5) as w:
+        orders = [order("slow"), *(order(f"gd{n}") for n in range(3))]
+        groups = w.gateway.charge(orders, token=w.gateway.token(), gate=lambda: True, linger=0.05)
+        early = [of.merchant_uid for of, _ in next(groups)]
+        release.set()
+        late = [of.merchant_uid for group in groups for of, _ in group]
+
+        assert "slow" not in early
+        assert sorted(early + late) == ["gd0", "gd1", "gd2", "slow"]

@@ -90,7 +90,7 @@ def test_nothing_listening_is_proof_that_nothing_was_sent():
     with world(lambda _: ok(record())) as w:
         token, url = w.gateway.token(), w.server.url
     with gateway(Http(url)) as pg:
-        [(_, reply)] = pg.charge([order()], token=token, gate=lambda: True)
+        [[(_, reply)]] = pg.charge([order()], token=token, gate=lambda: True)
 
     assert isinstance(reply, Silence)
     assert not reply.sent
@@ -98,7 +98,7 @@ def test_nothing_listening_is_proof_that_nothing_was_sent():
 
 def test_a_name_that_does_not_resolve_is_proof_that_nothing_was_sent():
     with world(lambda _: ok(record())) as w, gateway(Http("http://pg.invalid", timeouts=Timeouts(connect=2.0))) as pg:
-        [(_, reply)] = pg.charge([order()], token=w.gateway.token(), gate=lambda: True)
+        [[(_, reply)]] = pg.charge([order()], token=w.gateway.token(), gate=lambda: True)
 
     assert isinstance(reply, Silence)
     assert not reply.sent

@@ -46,7 +46,18 @@ def test_a_refused_refund_is_a_refusal(code, message):
 
 
 @pytest.mark.parametrize(
-    "say", [Say(500), Say(502, b"<html>"), Say(silent=True), Say(429), Say(200, b"{"), ok(None), Say(302), Say(is_reset=True)]
+    "say",
+    [
+        Say(500),
+        Say(502, b"<html>"),
+        Say(silent=True),
+        Say(429),
+        Say(200, b"{"),
+        ok(None),
+        Say(302),
+        Say(400, envelope(record())),
+        Say(is_reset=True),
+    ],
 )
 def test_a_refund_without_a_usable_answer_is_sent_once_and_left_to_a_look_up(say):
     with world(lambda _: say, read=0.1) as w:

@@ -56,7 +56,7 @@ class World:
 
     def charge(self, *orders: ChargeOrder, gate: Callable[[], bool] = lambda: True) -> dict[str, Reply]:
         replies = self.gateway.charge(orders or (order(),), token=self.gateway.token(), gate=gate)
-        return {of.merchant_uid: reply for of, reply in replies}
+        return {of.merchant_uid: reply for group in replies for of, reply in group}
 
 
 @contextmanager

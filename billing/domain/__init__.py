@@ -1,0 +1,1 @@
+"""DECIDE: records and rules. Data in, decision out; no clock, no SQL, no HTTP, no pydantic."""

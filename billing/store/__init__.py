@@ -1,0 +1,1 @@
+"""REMEMBER: SQLAlchemy Core. Rows in, records out; what is read is a value, what is written is a statement."""

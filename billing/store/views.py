@@ -144,7 +144,7 @@ class Views:
     ) -> list[Json]:
         """Invoices by number; `of` is a customer's id or external id, `after` an invoice's id or number."""
         query = _narrowed(_INVOICES, {invoice.c.state: state, invoice.c.customer_id: self._customer_id(of)})
-        number = self._numbers([after])[0] if after is not None else None
+        number = self.numbers([after])[after] if after is not None else None
         return self._page(query, invoice.c.number, limit, number, shapes.invoice)
 
     def invoice(self, wanted: str) -> Json:
@@ -170,8 +170,13 @@ class Views:
         """
         return list(dict.fromkeys(one for one, _ in self._found(wanted)))
 
-    def _numbers(self, wanted: Sequence[str]) -> list[int]:
-        return [number for _, number in self._found(wanted)]
+    def numbers(self, wanted: Sequence[str]) -> dict[str, int]:
+        """The numbers of invoices named by id or number.
+
+        Raises:
+            NotFound: names the first that does not exist.
+        """
+        return {one: number for one, (_, number) in zip(wanted, self._found(wanted), strict=True)}
 
     def _found(self, wanted: Sequence[str]) -> list[tuple[str, int]]:
         numbers = {text: int(text) for text in wanted if text.isascii() and text.isdigit() and len(text) < 16}

@@ -1,0 +1,103 @@
+"""The group `billing`: its verbs, and the last word on every error.
+
+Exit status: 0 done · 1 done, but the outcome is not the wished one · 2 refused · 3 gateway or database
+unavailable · 4 frozen, guard missing or books disagree · 70 a bug of ours · 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+import rich_click
+
+from billing.commands.lazy import LazyGroup
+
+_SETTING_UP = {
+    "init": "Make the database ready: migrate it, name it, check its guards. Safe to repeat.",
+    "doctor": "Say what is wrong with this configuration, and what to do about it.",
+    "db": "Move the schema of the database, or say where it stands.",
+    "clock": "Read or move the test clock (not in live mode).",
+    "freeze": "Stop all charging, allow it again, or say how it stands.",
+}
+_SELLING = {
+    "plan": "Put plans on sale from plan files, list, compare and archive them.",
+    "customer": "Add and look up those who pay.",
+    "card": "Register, list and remove the cards of a customer.",
+    "subscription": "Start, look up, pause and cancel subscriptions.",
+}
+_COLLECTING = {
+    "renew": "Do everything that is due now: renewals, retries, unknown outcomes.",
+    "retry": "Charge open invoices now.",
+    "invoice": "Look up invoices; void one, or give it up.",
+    "attempt": "Look up charge attempts; decide one that only a human can.",
+    "events": "Read what the host is told.",
+    "verify": "Prove that books, ledger, attempts and the PG say the same.",
+}
+_PROCESSES = {
+    "scheduler": "Run the process that renews, retries and resolves, until it is stopped.",
+    "sandbox": "Serve the fake PG over HTTP, with faults and magic cards.",
+}
+_PANELS = {"Setting up": _SETTING_UP, "Selling": _SELLING, "Collecting": _COLLECTING, "Processes": _PROCESSES}
+
+VERBS = {name: (f"billing.commands.{name}", sentence) for verbs in _PANELS.values() for name, sentence in verbs.items()}
+"""Verb → (module, sentence). A new verb is one line in a panel above and one file of that name."""
+
+
+class Root(LazyGroup):
+    """The outermost group: whatever goes wrong below ends here as one line and an exit status."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any
+    ) -> Any:
+        """Run, print, and end the process; never a traceback."""
+        words = list(sys.argv[1:] if args is None else args)
+        name = prog_name or "billing"
+        if not standalone_mode:
+            return super().main(words, name, standalone_mode=False, **extra)
+        try:
+            status = super().main(words, name, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read us has seen enough (`billing invoice list | head`).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = 141
+        except BaseException as error:  # noqa: BLE001 — a user never sees a traceback
+            from billing.commands.mishaps import told
+
+            status = told(error, words)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _tell_version(ctx: click.Context, _param: click.Parameter, is_wanted: bool) -> None:
+    from billing.release import installed_version
+
+    if is_wanted:
+        click.echo(f"billing {installed_version()}")
+        ctx.exit()
+
+
+@rich_click.command(
+    cls=Root,
+    verbs=VERBS,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@rich_click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Show the version and exit."
+)
+@rich_click.rich_config(
+    {
+        "command_groups": {"billing": [{"name": name, "commands": list(verbs)} for name, verbs in _PANELS.items()]},
+        "text_markup": "ansi",
+    }
+)
+def root() -> None:
+    """Subscription billing on i'mport (PortOne V1) billing keys.
+
+    Every verb takes --json (one document on standard output) and ends with 0 done · 1 done, but not as wished ·
+    2 refused · 3 try later · 4 call someone.
+    """

@@ -1,0 +1,54 @@
+"""How charges ended, for people and scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from billing.app import Billing
+    from billing.commands.words import Words
+    from billing.domain.settlement import Verdict
+
+WISHED = frozenset({"opened", "paid", "booked"})
+"""Counts of a pass that say all is as wished; any other makes the exit status 1."""
+
+
+def documents(app: Billing, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """The verdicts with the numbers of their invoices."""
+    numbers = app.views.numbers([one.invoice_id for one in verdicts])
+    return [
+        {
+            "verdict": one.name,
+            "invoice_id": one.invoice_id,
+            "invoice_number": numbers[one.invoice_id],
+            "merchant_uid": one.merchant_uid or None,
+            "why": why(one),
+        }
+        for one in verdicts
+    ]
+
+
+def why(verdict: Verdict) -> str | None:
+    """What is behind a verdict, in the words of whoever said it; None where the name says all."""
+    fact = getattr(verdict, "fact", None)
+    if differs := getattr(verdict, "differs", None):
+        return f"the PG's record differs in {', '.join(differs)}"
+    if reason := getattr(verdict, "reason", None) or getattr(verdict, "why", None):
+        return str(reason)
+    if fact is not None and getattr(fact, "fail_reason", None):
+        return str(fact.fail_reason)
+    state = getattr(verdict, "state", None)
+    return f"it is {state} already" if state is not None else None
+
+
+def shown(out: Words, found: Sequence[dict[str, Any]]) -> None:
+    """A table of verdicts."""
+    rows = [(one["invoice_number"], one["verdict"], one["why"], one["merchant_uid"]) for one in found]
+    out.table([">invoice", "!outcome", "why", "!merchant_uid"], rows, empty="Nothing was charged.")
+
+
+def exit_status(found: Sequence[dict[str, Any]]) -> int:
+    """0 when every invoice is paid, 1 when one is not."""
+    paid = {"paid"}
+    return 0 if all(one["verdict"] in paid or one["why"] == "it is paid already" for one in found) else 1

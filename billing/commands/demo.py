@@ -19,19 +19,13 @@ if TYPE_CHECKING:
     from billing.demo.tally import Tally
     from billing.demo.year import Year
 
-SUBSCRIBERS_MAX, MONTHS_MAX, SEED_MAX = 2000, 24, 2**31 - 1
+_PEOPLE, _MONTHS, _SEED = click.IntRange(1, 2000), click.IntRange(1, 24), click.IntRange(0, 2**31 - 1)
 
 
 @click.command()
-@click.option(
-    "--subscribers", type=click.IntRange(1, SUBSCRIBERS_MAX), default=200, show_default=True, help="How many people subscribe."
-)
-@click.option(
-    "--months", type=click.IntRange(1, MONTHS_MAX), default=12, show_default=True, help="How many months after the opening one."
-)
-@click.option(
-    "--seed", type=click.IntRange(0, SEED_MAX), default=7, show_default=True, help="The same seed gives the same ledger."
-)
+@click.option("--subscribers", type=_PEOPLE, default=200, show_default=True, help="How many people subscribe.")
+@click.option("--months", type=_MONTHS, default=12, show_default=True, help="How many months after the opening one.")
+@click.option("--seed", type=_SEED, default=7, show_default=True, help="The same seed gives the same ledger.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

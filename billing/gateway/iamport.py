@@ -93,6 +93,11 @@ class IamportGateway:
         """The access token to charge with; may wait a few seconds for the last one to die."""
         return self._tokens.get()
 
+    @property
+    def skew_seconds(self) -> float | None:
+        """How far the PG's clock stands before this machine's, None before the first token."""
+        return self._tokens.skew_seconds
+
     def discard_token(self, fingerprint: str) -> None:
         """Forget the token with this fingerprint."""
         self._tokens.discard(fingerprint)

@@ -50,6 +50,8 @@ class TokenKeeper:
         self._key, self._secret = key, secret
         self._lock = threading.Lock()
         self._held: _Held | None = None
+        self.skew_seconds: float | None = None
+        """How far the PG's clock stood before ours when it issued the last token; to the second, as it tells the time."""
 
     def get(self) -> Token:
         """The token in use, or the next one after the last has died (waits a few seconds at most).
@@ -100,7 +102,8 @@ class TokenKeeper:
         issued = wire.issued_token(answer) if answer.status == 200 else None
         if issued is None:
             raise GatewayUnavailable(f"{self._http.host}: getToken: HTTP {answer.status} without a usable token")
-        value, life = issued
+        value, life, told = issued
+        self.skew_seconds = told - self._clock.now().timestamp()
         margin = min(MARGIN_SECONDS_MAX, life / 10)
         # The whole seconds of the answer hide a fraction, the way there and back hides more: a token
         # is counted as used up from the earliest end it can have, and as dead from the latest.

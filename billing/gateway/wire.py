@@ -188,8 +188,8 @@ def prepared_amount(response: object) -> int:
     return _minor("amount", record.get("amount"), (_text(record.get("currency")) or "KRW").upper())
 
 
-def issued_token(answer: Answer) -> tuple[str, float] | None:
-    """The token and its life in seconds, None when the answer holds none that can be used.
+def issued_token(answer: Answer) -> tuple[str, float, int] | None:
+    """The token, its life in seconds and the PG's own clock; None when the answer holds none that can be used.
 
     Returns instead of raising: the frame that reads this body holds the token.
     """
@@ -206,7 +206,7 @@ def issued_token(answer: Answer) -> tuple[str, float] | None:
         return None
     if end is None or now is None or end <= now:
         return None
-    return value, float(end - now)
+    return value, float(end - now), now
 
 
 def _parsed(body: bytes) -> object:

@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
+from threading import Event, Thread
 from types import FrameType
 
 from billing.app import Billing
@@ -110,8 +110,10 @@ class Process:
         def first(number: int, _frame: FrameType | None) -> None:
             for one in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(one, second)
-            log.info("%s: finishing what is on the wire; once more ends at once", signal.Signals(number).name)
             self.stop()
+            # From another thread: a handler may interrupt the very write of a log line.
+            said = "%s: finishing what is on the wire; once more ends at once"
+            Thread(target=log.info, args=(said, signal.Signals(number).name)).start()
 
         def second(number: int, _frame: FrameType | None) -> None:
             # Rows tell whoever comes next what was under way; nothing here could say it better.

@@ -179,7 +179,7 @@ def _problem(error: DBAPIError) -> str | None:
     cause = error.orig
     said = " ".join(str(cause).split())[:300]
     if "no such table: billing_" in said or getattr(cause, "sqlstate", None) == "42P01":
-        return "it is not migrated; run `billing db upgrade`"
+        return "it is not migrated; run `billing init`"
     if isinstance(cause, sqlite3.Error):
         # The extended code carries the primary one in its lowest byte.
         code = getattr(cause, "sqlite_errorcode", None)

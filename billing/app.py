@@ -168,9 +168,16 @@ class Billing:
         self.check()
         return self.worker.renew(limit)
 
-    def retry(self, invoices: Sequence[str]) -> list[Verdict]:
-        """Charge open invoices now, by id; the same road as a renewal."""
+    def retry(self, invoices: Sequence[str], *, actor: str | None = None) -> list[Verdict]:
+        """Charge open invoices now, by id; the same road as a renewal. Who asked for it is written first."""
         self.check()
+
+        def note(tx: Tx) -> None:
+            for one in invoices:
+                tx.audit.note(AuditEntry(actor or self.actor, "invoice.retried", one), tx.now)
+            tx.audit.flush()
+
+        self.store.run(note)
         return self.charging.charge(invoices)
 
     def settle(self, merchant_uids: Sequence[str]) -> list[Verdict]:

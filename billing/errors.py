@@ -44,7 +44,8 @@ class NotFound(RuleError):
     """There is no such record."""
 
     def __init__(self, noun: str, wanted: str) -> None:
-        super().__init__(noun, f"there is no {noun} {wanted!r}", f"list what there is with `billing {noun} list`")
+        lister = "plan" if noun == "price" else noun
+        super().__init__(noun, f"there is no {noun} {wanted!r}", f"list what there is with `billing {lister} list`")
 
 
 class IllegalTransition(RuleError):

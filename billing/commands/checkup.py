@@ -189,7 +189,7 @@ def _attention(app: Billing) -> Iterator[Finding]:
     yield Finding(
         "books",
         "ok",
-        ", ".join(f"{counts[one]:,} {one.replace('_', ' ')}" for one in ("customers", "subscriptions", "open_invoices")),
+        ", ".join(f"{one.replace('_', ' ')} {counts[one]:,}" for one in ("customers", "subscriptions", "open_invoices")),
     )
 
 

@@ -85,7 +85,9 @@ def show(door: Door, customer: str) -> None:
         out.table(["!card", "!state", "issuer", "!number"], cards, empty="No card: billing card add CUSTOMER")
         out.line()
         zone = one["time_zone"]
-        subscriptions = [(s["id"], s["state"], s["price"], out.days(s["period"], zone)) for s in one["subscriptions"]]
-        out.table(["!subscription", "!state", "price", "paid period"], subscriptions, empty="No subscription.")
+        subscriptions = [
+            (s["id"], s["state"], s["price"], out.day(s["period"] and s["period"]["end"], zone)) for s in one["subscriptions"]
+        ]
+        out.table(["!subscription", "!state", "price", "!paid until"], subscriptions, empty="No subscription.")
 
     door.answer({"customer": one}, words)

@@ -27,7 +27,7 @@ def list_(door: Door, topic: str | None, customer: str | None, limit: int, after
     rows = door.app.views.events(topic=topic, of=customer, limit=limit, after=after)
 
     def words(out: Words) -> None:
-        cells = [(out.when(one["occurred_at"]), one["topic"], one["subscription_id"] or one["customer_id"]) for one in rows]
-        out.table(["!when", "!event", "!of"], cells, empty="No event.")
+        cells = [(out.when(one["occurred_at"]), one["topic"], one["customer"]) for one in rows]
+        out.table(["!when", "!event", "customer"], cells, empty="No event.")
 
     door.answer(page("events", rows, limit), words)

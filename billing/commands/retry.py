@@ -14,7 +14,6 @@ from billing.commands.door import Door, verb
 def retry(door: Door, invoices: tuple[str, ...]) -> int:
     """Charge open invoices now, by id or number. Exit status: 0 all paid, 1 some not paid, 2 refused by a rule."""
     app = door.app
-    _ = door.actor
-    found = verdicts.documents(app, app.retry(app.views.invoice_ids(invoices)))
+    found = verdicts.documents(app, app.retry(app.views.invoice_ids(invoices), actor=door.actor))
     door.answer({"verdicts": found}, lambda out: verdicts.shown(out, found))
     return verdicts.exit_status(found)

@@ -63,7 +63,7 @@ def list_(door: Door, state: str | None, customer: str | None, limit: int, after
         cells = [
             (one["id"], _state(one), one["customer"], one["price"], out.day(one["due_at"], one["time_zone"])) for one in rows
         ]
-        out.table(["!subscription", "state", "customer", "price", "!next due"], cells, empty="No subscription.")
+        out.table(["!subscription", "!state", "customer", "price", "!next due"], cells, empty="No subscription.")
 
     door.answer(page("subscriptions", rows, limit), words)
 

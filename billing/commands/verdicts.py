@@ -15,13 +15,14 @@ WISHED = frozenset({"opened", "paid", "booked"})
 
 
 def documents(app: Billing, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """The verdicts with the numbers of their invoices."""
-    numbers = app.views.numbers([one.invoice_id for one in verdicts])
+    """The verdicts, each with how its invoice stands now."""
+    invoices = app.views.briefs([one.invoice_id for one in verdicts])
     return [
         {
             "verdict": one.name,
             "invoice_id": one.invoice_id,
-            "invoice_number": numbers[one.invoice_id],
+            "invoice_number": invoices[one.invoice_id]["number"],
+            "invoice_state": invoices[one.invoice_id]["state"],
             "merchant_uid": one.merchant_uid or None,
             "why": why(one),
         }
@@ -49,6 +50,5 @@ def shown(out: Words, found: Sequence[dict[str, Any]]) -> None:
 
 
 def exit_status(found: Sequence[dict[str, Any]]) -> int:
-    """0 when every invoice is paid, 1 when one is not."""
-    paid = {"paid"}
-    return 0 if all(one["verdict"] in paid or one["why"] == "it is paid already" for one in found) else 1
+    """0 when every invoice is paid now, 1 when one is not."""
+    return 0 if all(one["invoice_state"] == "paid" for one in found) else 1

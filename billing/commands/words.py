@@ -63,7 +63,7 @@ class Words:
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, empty: str = "Nothing there.") -> None:
         """Rows under headings; a heading that starts with `>` is set to the right, one with `!` never breaks."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, header_style="bold")
         for column in columns:
             name = column.lstrip(">!")
             table.add_column(name, justify="right" if ">" in column else "left", no_wrap=column != name, overflow="fold")

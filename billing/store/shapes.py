@@ -124,5 +124,5 @@ def payment(row: Row) -> Json:
 
 def event(row: Row) -> Json:
     """An event as the host is told it."""
-    names = ("id", "key", "topic", "customer_id", "subscription_id", "version")
+    names = ("id", "key", "topic", "customer_id", "customer", "subscription_id", "version")
     return {**picked(row, *names), "payload": json.loads(row["payload"]), **picked(row, "occurred_at", "delivered_at")}

@@ -54,6 +54,9 @@ _ATTEMPTS = (
     .join(customer, customer.c.id == attempt.c.customer_id)
     .join(invoice, invoice.c.id == attempt.c.invoice_id)
 )
+_EVENTS = select(outbox_event, customer.c.external_id.label("customer")).outerjoin(
+    customer, customer.c.id == outbox_event.c.customer_id
+)
 
 
 class Views:
@@ -144,7 +147,7 @@ class Views:
     ) -> list[Json]:
         """Invoices by number; `of` is a customer's id or external id, `after` an invoice's id or number."""
         query = _narrowed(_INVOICES, {invoice.c.state: state, invoice.c.customer_id: self._customer_id(of)})
-        number = self.numbers([after])[after] if after is not None else None
+        number = self.briefs([after])[after]["number"] if after is not None else None
         return self._page(query, invoice.c.number, limit, number, shapes.invoice)
 
     def invoice(self, wanted: str) -> Json:
@@ -168,28 +171,27 @@ class Views:
         Raises:
             NotFound: names the first that does not exist.
         """
-        return list(dict.fromkeys(one for one, _ in self._found(wanted)))
+        return list(dict.fromkeys(one["id"] for one in self.briefs(wanted).values()))
 
-    def numbers(self, wanted: Sequence[str]) -> dict[str, int]:
-        """The numbers of invoices named by id or number.
+    def briefs(self, wanted: Sequence[str]) -> dict[str, Json]:
+        """Id, number and state of invoices, under the id or number they were asked by.
 
         Raises:
             NotFound: names the first that does not exist.
         """
-        return {one: number for one, (_, number) in zip(wanted, self._found(wanted), strict=True)}
-
-    def _found(self, wanted: Sequence[str]) -> list[tuple[str, int]]:
         numbers = {text: int(text) for text in wanted if text.isascii() and text.isdigit() and len(text) < 16}
-        query = select(invoice.c.id, invoice.c.number)
+        query = select(invoice.c.id, invoice.c.number, invoice.c.state)
         query = query.where(or_(invoice.c.id.in_(list(wanted)), invoice.c.number.in_(list(numbers.values()))))
         with self._store.read() as tx:
-            pairs: dict[object, tuple[str, int]] = {}
-            for one, number in tx.connection.execute(query):
-                pairs[one] = pairs[number] = (one, number)
+            found = {row["id"]: dict(row) for row in tx.connection.execute(query).mappings()}
+        numbered = {one["number"]: one for one in found.values()}
+        briefs: dict[str, Json] = {}
         for text in wanted:
-            if text not in pairs and numbers.get(text) not in pairs:
+            one = found.get(text) or numbered.get(numbers.get(text))
+            if one is None:
                 raise NotFound("invoice", text)
-        return [pairs[text] if text in pairs else pairs[numbers[text]] for text in wanted]
+            briefs[text] = one
+        return briefs
 
     def attempts(
         self, *, state: str | None = None, of: str | None = None, limit: int = 50, after: str | None = None
@@ -210,7 +212,7 @@ class Views:
 
     def events(self, *, topic: str | None = None, of: str | None = None, limit: int = 50, after: str | None = None) -> list[Json]:
         """Events as hosts are told them; `of` is a customer's id or external id."""
-        query = _narrowed(select(outbox_event), {outbox_event.c.topic: topic, outbox_event.c.customer_id: self._customer_id(of)})
+        query = _narrowed(_EVENTS, {outbox_event.c.topic: topic, outbox_event.c.customer_id: self._customer_id(of)})
         return self._page(query, outbox_event.c.id, limit, after, shapes.event)
 
     def attention(self) -> dict[str, int]:

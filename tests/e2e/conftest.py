@@ -1,0 +1,102 @@
+"""A merchant at a terminal: each test has a directory, and with it a database and a sandbox, of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from billing.commands.root import root
+
+PLAN = """
+[plan]
+code = "pro"
+name = "Pro"
+
+[[plan.prices]]
+code = "pro-monthly"
+amount = 9900
+currency = "KRW"
+every = "1 month"
+"""
+GOOD_CARD, POOR_CARD, WRONG_CARD = "4242-4242-4242-4242", "4000-0000-0000-0054", "4000-0000-0000-0014"
+
+
+def card_json(number: str = GOOD_CARD) -> str:
+    return json.dumps({"number": number, "expiry": "2039-12", "birth": "900101", "pwd_2digit": "12"})
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on stdout; anything beside it fails here."""
+        return json.loads(self.out)
+
+
+class Shell:
+    """Types commands in one directory."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.env: dict[str, str] = {}
+
+    def __call__(self, *words: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Said:
+        here = Path.cwd()
+        os.chdir(self.home)
+        try:
+            result = CliRunner().invoke(root, list(words), input=stdin, env={**self.env, **(env or {})})
+        finally:
+            os.chdir(here)
+        return Said(result.exit_code, result.stdout, result.stderr)
+
+    def does(self, *words: str, stdin: str = "") -> Any:
+        """The document of a command that must succeed."""
+        said = self(*words, "--json", stdin=stdin)
+        assert said.status == 0, said
+        return said.document
+
+    def files(self) -> dict[str, bytes]:
+        """Every file here, by name."""
+        return {path.name: path.read_bytes() for path in sorted(self.home.iterdir()) if path.is_file()}
+
+
+@pytest.fixture
+def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of whoever runs the tests."""
+    for name in [name for name in os.environ if name.startswith("BILLING_") and "TEST" not in name]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, clean_env: None) -> Shell:
+    """A shell in an empty directory with a plan file."""
+    (tmp_path / "pro.toml").write_text(PLAN)
+    return Shell(tmp_path)
+
+
+@pytest.fixture
+def shop(shell: Shell) -> Shell:
+    """A shell in a shop that is ready to sell: at 10:00 on 1 December 2026, with one customer and her card."""
+    opened(shell.does)
+    return shell
+
+
+def opened(does: Callable[..., Any]) -> None:
+    does("init")
+    does("plan", "apply", "pro.toml")
+    does("clock", "set", "2026-12-01T10:00+09:00")
+    does("customer", "add", "mina", "--name", "Mina")
+    does("card", "add", "mina", stdin=card_json())

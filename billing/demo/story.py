@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from billing.demo.people import SEOUL
 from billing.demo.year import Year
+from billing.sandbox import MAGIC_CARDS
 from billing.store import tables as t
 from plans.money import Money
 
@@ -83,6 +84,13 @@ def _day(at: datetime) -> str:
     return f"{local.day} {local:%b}"
 
 
+_IN_ENGLISH = {
+    card.code: card.what.partition(": ")[2].partition(",")[0]
+    for card in MAGIC_CARDS.values()
+    if card.what.startswith("declines: ")
+}
+
+
 class _Teller:
     """Turns an event into a line, with what attempts and the PG know about it."""
 
@@ -106,7 +114,8 @@ class _Teller:
                 return "plain", f"subscribes to {self._subscription.price_name}"
             case "charge.declined":
                 amount = self._attempts[payload["merchant_uid"]].amount
-                return "bad", f"{won(amount)} declined: {payload['reason']}"
+                gloss = _IN_ENGLISH.get(payload["code"] or "")
+                return "bad", f"{won(amount)} declined: {payload['reason']}" + (f" – {gloss}" if gloss else "")
             case "invoice.needs_card":
                 return (
                     "odd",

@@ -192,7 +192,7 @@ def digest(one: Connection, pg: Mapping[str, Any]) -> str:
 
 
 def _mapping(one: Connection, query: Any) -> dict[str, Any]:
-    return dict(one.execute(query).tuples().all())
+    return {row[0]: row[1] for row in one.execute(query)}
 
 
 def _invoices(one: Connection) -> list[Any]:

@@ -86,7 +86,6 @@ class Year:
     seed: int
     folder: Path
     verdicts: Counter[str] = field(default_factory=Counter)
-    passes: int = 0
     refused: list[str] = field(default_factory=list)
     clock: ManualClock = field(init=False)
     sandbox: Sandbox = field(init=False)
@@ -179,6 +178,8 @@ class Year:
             self._move_to(at)
             if self._act(one, step):
                 self._renew(day)
+            else:
+                self._look_later(day)
             done = at
         self._move_to(done)
 
@@ -187,16 +188,17 @@ class Year:
             self.clock.set(at)
 
     def _renew(self, day: date) -> None:
-        """A pass, then the looks that fall due today, as a waiting worker would take them."""
-        evening = datetime.combine(day, EVENING, SEOUL)
-        while True:
-            self.verdicts.update(self.app.renew())
-            self.passes += 1
-            wake_at = self._next_wake()
-            if wake_at is None or wake_at > evening:
-                break
-            self._move_to(wake_at)
+        """A pass over everything due, then the looks that fall due today."""
+        self.verdicts.update(self.app.renew())
+        self._look_later(day)
         self._listen()
+
+    def _look_later(self, day: date) -> None:
+        """Take the looks at unknown outcomes when they are due, as a worker that waits for them would."""
+        evening = datetime.combine(day, EVENING, SEOUL)
+        while (wake_at := self._next_wake()) is not None and wake_at <= evening:
+            self._move_to(wake_at)
+            self.verdicts.update(self.app.renew())
 
     def _next_wake(self) -> datetime | None:
         with self.app.store.read() as tx:
@@ -223,10 +225,10 @@ class Year:
         self._diary.setdefault(step.at.astimezone(SEOUL).date(), []).append((step.at, self._planned, one, step))
 
     def _act(self, one: Subscriber, step: Step) -> bool:
-        """Do what the step says; True when a pass should follow at once. A wish against the rules is noted, not forced."""
+        """Do what the step says; True when something may be due at once. A wish against the rules is noted, not forced."""
         if step.deed is Deed.JOIN:
             self._join(one, step)
-            return True
+            return False
         id = self._subscriptions.get(one.external_id)
         if id is None:
             return False

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from billing.commands.root import Root
 from billing.demo.cast import STAR, cast
 from billing.demo.folder import prepare
 from billing.demo.report import written
@@ -23,10 +25,11 @@ from billing.demo.year import Year
 from billing.errors import RuleError
 
 _CHECKOUT = Path(__file__).parents[2]
-_RUN = """
+VERBS = {"demo": ("billing.commands.demo", "Watch a year go by.")}
+_RUN = f"""
 import sys
 from billing.commands.root import Root
-Root(name="billing", verbs={"demo": ("billing.commands.demo", "demo")}).main(sys.argv[1:])
+Root(name="billing", verbs={VERBS}).main(sys.argv[1:])
 """
 
 
@@ -126,9 +129,9 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Year]:
 
 def test_the_report_escapes_what_it_did_not_write(lived: Year) -> None:
     life = story(lived, STAR)
-    evil = "<img src=x onerror=alert(1)>"
+    evil, found = "<img src=x onerror=alert(1)>", tally(lived)
     page = written(
-        replace(tally(lived), prices={code: evil for code in tally(lived).prices}),
+        replace(found, prices=dict.fromkeys(found.prices, evil)),
         replace(life, name=evil, terms=evil, moments=[replace(one, words=evil) for one in life.moments]),
     )
     assert "<img" not in page
@@ -156,13 +159,16 @@ def test_a_report_of_broken_books_says_so(lived: Year) -> None:
         (["--out", "what?"], "--out"),
     ],
 )
-def test_a_wrong_value_is_one_line_and_status_2(tmp_path: Path, words: list[str], named: str) -> None:
+def test_a_wrong_value_is_one_line_and_status_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], named: str
+) -> None:
     (tmp_path / "taken").write_text("a file")
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "demo.db").write_text("not ours")
-    status, out, err = _ended(_started(tmp_path, *words))
-    assert (status, out, err.count("\n")) == (2, "", 1)
-    assert err.startswith(f"error: {named}: ")
+    monkeypatch.chdir(tmp_path)
+    said = CliRunner().invoke(Root(name="billing", verbs=VERBS), ["demo", *words])
+    assert (said.exit_code, said.stdout, said.stderr.count("\n")) == (2, "", 1)
+    assert said.stderr.startswith(f"error: {named}: ")
     assert (tmp_path / "foreign" / "demo.db").read_text() == "not ours"
 
 

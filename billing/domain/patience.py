@@ -35,8 +35,11 @@ class Patience:
 
     @property
     def gate(self) -> timedelta:
-        """How long after the claim an armed request may still leave; later it goes back unsent."""
-        return self._span(self.lease_seconds / 3)
+        """How long after the claim an armed request may still leave; later it goes back unsent.
+
+        A bound on our own work and not a wait, so it is not scaled: the wire is as slow as ever.
+        """
+        return timedelta(seconds=self.lease_seconds / 3)
 
     @property
     def negative_gap(self) -> timedelta:
@@ -62,6 +65,11 @@ class Patience:
     def poll(self) -> timedelta:
         """How long an idle worker sleeps before it asks the database again."""
         return self._span(5)
+
+    @property
+    def breather(self) -> timedelta:
+        """How long an attempt waits whose subscription was charged by another one today."""
+        return self._span(_HOUR)
 
     def after_look(self, looks: int) -> timedelta:
         """The wait after look number `looks` (0 is the one right after the send)."""

@@ -103,6 +103,8 @@ def _parsed(text: str | bytes) -> dict[str, str] | RuleError:
         return RuleError("card", "is not JSON", 'pass {"number", "expiry", "birth", "pwd_2digit"}')
     if not isinstance(found, dict):
         return RuleError("card", "is not a JSON object", 'pass {"number", "expiry", "birth", "pwd_2digit"}')
+    if "card_number" in found and "number" not in found:
+        found["number"] = found.pop("card_number")  # the PG's own name for it
     if not found.keys() <= set(_FIELDS):
         return RuleError("card", "has a field that is not known", f"known are {', '.join(_FIELDS)}")
     return found

@@ -97,14 +97,23 @@ class Invoices:
         )
         return [MAPPER.record(row) for row in self._connection.execute(query)]
 
-    def take_days(self, wanted: Sequence[tuple[str, date, str]]) -> dict[tuple[str, date], str]:
-        """Take the automatic charge of (subscription, local day) for an attempt; returns those that were still free."""
+    def take_days(self, wanted: Sequence[tuple[str, date, str]]) -> set[str]:
+        """Take the one automatic charge of (subscription, local day) for an attempt each.
+
+        Returns:
+            The attempts that hold their day now, those that held it before included.
+        """
         if not wanted:
-            return {}
+            return set()
         rows = [{"subscription_id": one, "local_day": day, "attempt_id": attempt_id} for one, day, attempt_id in wanted]
         first = {(row["subscription_id"], row["local_day"]): row for row in reversed(rows)}
-        taken = bulk.insert_new_rows(self._connection, charge_day, list(first.values()), ["subscription_id", "local_day"])
-        return {(one, day): str(first[one, day]["attempt_id"]) for one, day in taken}
+        bulk.insert_new_rows(self._connection, charge_day, list(first.values()), ["subscription_id", "local_day"])
+        ids = [attempt_id for _, _, attempt_id in wanted]
+        query = select(charge_day.c.subscription_id, charge_day.c.local_day, charge_day.c.attempt_id).where(
+            charge_day.c.attempt_id.in_(key_list(self._connection, ids))
+        )
+        held = {(row.subscription_id, row.local_day, row.attempt_id) for row in self._connection.execute(query)}
+        return {attempt_id for one, day, attempt_id in wanted if (one, day, attempt_id) in held}
 
     def lines_of(self, invoice_ids: Sequence[str]) -> dict[str, list[InvoiceLine]]:
         """The lines of these invoices, in order."""

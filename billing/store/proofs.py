@@ -53,9 +53,10 @@ class Proofs:
         invoices = select(func.count()).where(invoice.c.state == "paid")
         return {
             "payments": count,
-            "paid_amount": amount,
-            "refunded_amount": refunded,
-            "ledger_receivable": one.execute(receivable).scalar_one() - one.execute(given_back).scalar_one(),
+            # A sum of bigints is a numeric on PostgreSQL.
+            "paid_amount": int(amount),
+            "refunded_amount": int(refunded),
+            "ledger_receivable": int(one.execute(receivable).scalar_one() - one.execute(given_back).scalar_one()),
             "paid_attempts": one.execute(attempts).scalar_one(),
             "paid_invoices": one.execute(invoices).scalar_one(),
         }

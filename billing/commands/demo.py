@@ -94,7 +94,7 @@ def _watch(year: Year, console: Console) -> None:
 
 
 def _counts(verdicts: Any) -> str:
-    return f"paid {verdicts['paid']:,} · declined {verdicts['declined']:,} · unknown {verdicts['unknown']:,}"
+    return f"paid {verdicts['paid']:,} · declined {verdicts['declined']:,} · looked again {verdicts['unknown']:,}"
 
 
 def _document(tally: Tally, story: Story, folder: Path) -> dict[str, Any]:

@@ -210,7 +210,7 @@ def _doubts(tally: Tally) -> str:
 def _story(story: Story) -> str:
     lines, last = [], ""
     for one in story.moments:
-        day = f"{one.at:%-d %b %Y}"
+        day = f"{one.at.day} {one.at:%b %Y}"
         shown = f'<time datetime="{one.at.isoformat()}">{day}</time>' if day != last else "<time></time>"
         lines.append(f'<li class="{one.mood}">{shown}<p>{escape(one.words)}</p></li>')
         last = day
@@ -264,7 +264,7 @@ def _month(label: str) -> tuple[str, str]:
 
 
 def _day(day: date) -> str:
-    return f"{day:%-d %B %Y}"
+    return f"{day.day} {day:%B %Y}"
 
 
 def _plain(value: int) -> str:

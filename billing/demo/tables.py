@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from shlex import quote
 
@@ -209,5 +210,5 @@ def _checked(is_right: bool, text: str) -> Text:
     return Text(f"{text} {'✓' if is_right else '✗'}", style="green" if is_right else "bold red")
 
 
-def _date(day: object) -> str:
-    return f"{day:%-d %b %Y}"
+def _date(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"

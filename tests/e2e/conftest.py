@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class Shell:
 @pytest.fixture
 def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of whoever runs the tests."""
-    for name in [name for name in os.environ if name.startswith("BILLING_") and "TEST" not in name]:
+    for name in _settings():
         monkeypatch.delenv(name)
 
 
@@ -87,16 +88,28 @@ def shell(tmp_path: Path, clean_env: None) -> Shell:
     return Shell(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def shop_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shop that is ready to sell, to be copied: at 10:00 on 1 December 2026, with one customer and her card."""
+    home = tmp_path_factory.mktemp("shop")
+    (home / "pro.toml").write_text(PLAN)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _settings():
+            patch.delenv(name)
+        does = Shell(home).does
+        does("init")
+        does("plan", "apply", "pro.toml")
+        does("clock", "set", "2026-12-01T10:00+09:00")
+        does("customer", "add", "mina", "--name", "Mina")
+        does("card", "add", "mina", stdin=card_json())
+    return home
+
+
 @pytest.fixture
-def shop(shell: Shell) -> Shell:
-    """A shell in a shop that is ready to sell: at 10:00 on 1 December 2026, with one customer and her card."""
-    opened(shell.does)
-    return shell
+def shop(shop_home: Path, tmp_path: Path, clean_env: None) -> Shell:
+    """A shell in a shop of its own."""
+    return Shell(Path(shutil.copytree(shop_home, tmp_path / "shop")))
 
 
-def opened(does: Callable[..., Any]) -> None:
-    does("init")
-    does("plan", "apply", "pro.toml")
-    does("clock", "set", "2026-12-01T10:00+09:00")
-    does("customer", "add", "mina", "--name", "Mina")
-    does("card", "add", "mina", stdin=card_json())
+def _settings() -> list[str]:
+    return [name for name in os.environ if name.startswith("BILLING_") and "TEST" not in name]

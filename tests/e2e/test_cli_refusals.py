@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import PLAN, Shell, opened
+from tests.e2e.conftest import PLAN, Shell
 
 UNREACHABLE = "postgresql://someone:hunter2@127.0.0.1:1/billing"
 
@@ -75,27 +74,12 @@ WRONG = [
 ]
 
 
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A shop that every case starts from a copy of."""
-    home = tmp_path_factory.mktemp("shop")
-    (home / "pro.toml").write_text(PLAN)
-    (home / "broken.toml").write_text(PLAN.replace("9900", "-1"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("BILLING_MODE", "BILLING_DATABASE_URL", "BILLING_GATEWAY_URL"):
-            patch.delenv(name, raising=False)
-        opened(Shell(home).does)
-    return home
-
-
 @pytest.mark.parametrize(("words", "env", "status", "names"), WRONG)
-def test_a_wrong_input_is_refused_in_one_line(
-    kept: Path, tmp_path: Path, clean_env: None, words: str, env: dict[str, str], status: int, names: str
-) -> None:
-    shell = Shell(Path(shutil.copytree(kept, tmp_path / "shop")))
-    before, files = _rows(shell), set(shell.files())
+def test_a_wrong_input_is_refused_in_one_line(shop: Shell, words: str, env: dict[str, str], status: int, names: str) -> None:
+    (shop.home / "broken.toml").write_text(PLAN.replace("9900", "-1"))
+    before, files = _rows(shop), set(shop.files())
 
-    said = shell(*words.split(), env=env)
+    said = shop(*words.split(), env=env)
     assert (said.status, said.out) == (status, "")
     (line,) = said.err.splitlines()
     assert line.startswith("error: ")
@@ -103,13 +87,13 @@ def test_a_wrong_input_is_refused_in_one_line(
     assert "Traceback" not in line
     assert "hunter2" not in line
 
-    as_json = shell(*words.split(), "--json", env=env)
+    as_json = shop(*words.split(), "--json", env=env)
     assert as_json.status == status
     error = as_json.document["error"]
     assert set(error) >= {"kind", "field", "problem", "cure", "message"}
     assert names in error["message"]
-    assert _rows(shell) == before
-    assert {name for name in shell.files() if not name.endswith(("-wal", "-shm"))} <= files
+    assert _rows(shop) == before
+    assert {name for name in shop.files() if not name.endswith(("-wal", "-shm"))} <= files
 
 
 def _rows(shell: Shell) -> dict[str, list[object]]:

@@ -16,6 +16,9 @@ import rich_click
 
 from billing.commands.lazy import LazyGroup
 
+_FIRST_LOOK = {
+    "demo": "Watch a year of subscription billing go by, in under a minute; no real money.",
+}
 _SETTING_UP = {
     "init": "Make the database ready: migrate it, name it, check its guards. Safe to repeat.",
     "doctor": "Say what is wrong with this configuration, and what to do about it.",
@@ -41,7 +44,13 @@ _PROCESSES = {
     "scheduler": "Run the process that renews, retries and resolves, until it is stopped.",
     "sandbox": "Serve the fake PG over HTTP, with faults and magic cards.",
 }
-_PANELS = {"Setting up": _SETTING_UP, "Selling": _SELLING, "Collecting": _COLLECTING, "Processes": _PROCESSES}
+_PANELS = {
+    "First look": _FIRST_LOOK,
+    "Setting up": _SETTING_UP,
+    "Selling": _SELLING,
+    "Collecting": _COLLECTING,
+    "Processes": _PROCESSES,
+}
 
 VERBS = {name: (f"billing.commands.{name}", sentence) for verbs in _PANELS.values() for name, sentence in verbs.items()}
 """Verb → (module, sentence). A new verb is one line in a panel above and one file of that name."""

@@ -76,7 +76,8 @@ class Shell:
 
 @pytest.fixture
 def clean_env(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of whoever runs the tests."""
+    """No setting, and no terminal, of whoever runs the tests."""
+    monkeypatch.delenv("COLUMNS", raising=False)
     for name in _settings():
         monkeypatch.delenv(name)
 

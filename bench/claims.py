@@ -1,15 +1,14 @@
 """How long it takes to claim 500 due rows among ten thousand, a hundred thousand and a million.
 
 The claims are the engine's own statements, `Subscriptions.claim_due` and `Invoices.claim_due`, in a
-transaction that is rolled back, repeated on a warm connection; the median counts. The table grows in place, and
-the 500 due ones stay the same.
+transaction that is rolled back, repeated on a warm connection; the fastest counts, as noise only ever
+adds. The table grows in place, and the 500 due ones stay the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
@@ -36,13 +35,13 @@ def run(database: str, sizes: list[int]) -> list[dict[str, Any]]:
             world.populate(database, made + 1, size, due=False, with_invoices=True)
             loaded = time.perf_counter() - began
             made = size
-            subscriptions = _median_ms(app, lambda tx: tx.subscriptions.claim_due)
-            invoices = _median_ms(app, lambda tx: tx.invoices.claim_due)
+            subscriptions = _least_ms(app, lambda tx: tx.subscriptions.claim_due)
+            invoices = _least_ms(app, lambda tx: tx.invoices.claim_due)
             found.append({"size": size, "subscriptions": subscriptions, "invoices": invoices, "loaded_s": round(loaded, 1)})
     return found
 
 
-def _median_ms(app: Billing, claim_of: Callable[[Tx], Callable[..., list[Any]]]) -> dict[str, float]:
+def _least_ms(app: Billing, claim_of: Callable[[Tx], Callable[..., list[Any]]]) -> dict[str, float]:
     """Milliseconds of the whole claim, and of the statement alone: the rest makes records of 500 rows."""
     whole, statement = [], []
     for _ in range(REPEATS):
@@ -57,7 +56,7 @@ def _median_ms(app: Billing, claim_of: Callable[[Tx], Callable[..., list[Any]]])
             connection.rollback()
         if len(claimed) != DUE:
             raise AssertionError(f"{len(claimed)} rows claimed, {DUE} are due")
-    return {"claim_ms": round(statistics.median(whole) * 1000, 2), "statement_ms": round(statistics.median(statement) * 1000, 2)}
+    return {"claim_ms": round(min(whole) * 1000, 2), "statement_ms": round(min(statement) * 1000, 2)}
 
 
 _SPENT: list[float] = []

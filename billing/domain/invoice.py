@@ -53,7 +53,11 @@ class Collection(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """One line. `vat` is the part of `amount` that is value-added tax."""
+    """One line. `vat` is the part of `amount` that is value-added tax.
+
+    `amount` is `unit_amount × quantity × part_days ÷ natural_days`, rounded half up: a first period cut short by
+    calendar alignment costs its days' share. The inputs stay on the line, so it can be explained and recomputed.
+    """
 
     position: int
     kind: LineKind
@@ -66,6 +70,8 @@ class InvoiceLine:
     price_id: str
     period_start: datetime | None
     period_end: datetime | None
+    part_days: int
+    natural_days: int
 
 
 @dataclass(frozen=True, slots=True)

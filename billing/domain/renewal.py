@@ -6,11 +6,12 @@ from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from fractions import Fraction
 
 from billing.domain.invoice import InvoiceLine, LineKind, with_vat
 from billing.domain.subscription import Subscription
 from plans.calendar import Period
-from plans.money import Money
+from plans.money import Money, share
 
 
 class CatchUp(StrEnum):
@@ -74,7 +75,9 @@ def owed_lines(subscription: Subscription, terms: Terms, through: int, billed: C
         quantity = subscription.quantity if kind is LineKind.RECURRING else 1
         if kind is LineKind.SETUP_FEE and not unit.amount:
             continue
-        period = subscription.period(index)
+        period, natural_days = subscription.period(index), subscription.natural_days(index)
+        is_whole = kind is LineKind.SETUP_FEE or period.days == natural_days
+        whole = Money(unit.amount * quantity, unit.currency)
         lines.append(
             InvoiceLine(
                 position=len(lines) + 1,
@@ -82,12 +85,14 @@ def owed_lines(subscription: Subscription, terms: Terms, through: int, billed: C
                 description=terms.name if kind is LineKind.RECURRING else f"{terms.name} set-up",
                 quantity=quantity,
                 unit_amount=unit.amount,
-                amount=unit.amount * quantity,
+                amount=(whole if is_whole else share(whole, Fraction(period.days, natural_days))).amount,
                 tax_free=terms.tax_free,
                 vat=0,
                 price_id=terms.price_id,
                 period_start=period.start,
                 period_end=period.end,
+                part_days=natural_days if is_whole else period.days,
+                natural_days=natural_days,
             )
         )
     return with_vat(lines, terms.amount.currency)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from zoneinfo import ZoneInfo
 
 from billing.errors import IllegalTransition
-from plans.calendar import Alignment, Interval, Period, period_at, period_containing
+from plans.calendar import Alignment, Interval, Period, natural_period_at, period_at, period_containing
 
 
 class SubscriptionState(StrEnum):
@@ -83,6 +83,10 @@ class Subscription:
     def period(self, index: int) -> Period:
         """Billing period number `index`, counted from the anchor."""
         return period_at(self.anchor_on, self.interval, index, self.zone, starts_on=self.first_on)
+
+    def natural_days(self, index: int) -> int:
+        """Local days of period `index` as if nothing had cut it short; at least one."""
+        return max(natural_period_at(self.anchor_on, self.interval, index, self.zone).days, 1)
 
     def index_at(self, instant: datetime) -> int:
         """The ordinal of the period that contains `instant`."""

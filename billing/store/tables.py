@@ -306,6 +306,9 @@ invoice_line = Table(
     Column("price_id", ID, ForeignKey(price.c.id), nullable=False),
     Column("period_start", Instant),
     Column("period_end", Instant),
+    Column("part_days", Integer, nullable=False),
+    Column("natural_days", Integer, nullable=False),
+    CheckConstraint("part_days BETWEEN 1 AND natural_days", name="part_of_a_period"),
 )
 
 attempt = Table(

@@ -108,6 +108,7 @@ class Billing:
             is_live=settings.is_live,
         )
         self._sandbox = sandbox
+        self._owns_sandbox = sandbox is None
         self.gateway = gateway or self._connected()
         self.settlement = Settlement(self.store, self.gateway, self.policy)
         self.charging = Charging(self.store, self.gateway, self.settlement, self.policy, self.clock)
@@ -143,6 +144,8 @@ class Billing:
         close = getattr(self.gateway, "close", None)
         if close is not None:
             close()
+        if self._owns_sandbox and self._sandbox is not None:
+            self._sandbox.close()
         self.engine.dispose()
 
     def init(self, *, actor: str | None = None) -> Identity:
@@ -278,11 +281,15 @@ def _own_sandbox(settings: Settings) -> Sandbox:
 
     key, secret = settings.credentials
     sandbox = Sandbox(str(settings.sandbox_file), imp_key=key, imp_secret=secret)
-    for text in filter(None, (part.strip() for part in settings.sandbox_faults.split(","))):
-        try:
-            sandbox.add_fault(parse_fault(text))
-        except ValueError as error:
-            raise SettingsError("BILLING_SANDBOX_FAULTS", str(error), "see `billing sandbox --help`") from None
+    try:
+        faults = [parse_fault(text) for text in filter(None, (part.strip() for part in settings.sandbox_faults.split(";")))]
+    except ValueError as error:
+        sandbox.close()
+        raise SettingsError("BILLING_SANDBOX_FAULTS", str(error), "see `billing sandbox --help`; separate several by ;") from None
+    # The file remembers the faults of the command before: without this they would pile up, and outlive the setting.
+    sandbox.clear_faults()
+    for one in faults:
+        sandbox.add_fault(one)
     return sandbox
 
 

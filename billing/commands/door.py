@@ -81,7 +81,9 @@ class Door:
     @property
     def actor(self) -> str:
         """Who is written to the audit trail."""
-        actor = self.founding_app.actor if self._actor is None else self._actor
+        # Whichever engine the verb opened; asking for it must not make a database where none is.
+        engine = self.__dict__.get("founding_app") or self.app
+        actor = engine.actor if self._actor is None else self._actor
         if not actor.strip() or len(actor) > 200 or not actor.isprintable():
             raise RuleError("--actor", "must be a name of at most 200 printable characters", "write for example --actor mina")
         return actor

@@ -79,7 +79,7 @@ def _internal(error: BaseException, words: Sequence[str]) -> dict[str, Any]:
     try:
         handle, path = tempfile.mkstemp(prefix="billing-error-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"billing {' '.join(words[:2])}\n{text}")
+            file.write(f"billing {redacted(' '.join(words[:2]))}\n{text}")
     except OSError:
         path = "could not be written"
     problem = f"internal error: {type(error).__name__} (log: {path})"

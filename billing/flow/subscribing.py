@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo
 
 from billing.domain.booking import Pen
 from billing.domain.policy import Policy
-from billing.domain.settlement import Verdict
+from billing.domain.settlement import NotTried, Verdict
 from billing.domain.subscription import Subscription, SubscriptionState
-from billing.errors import RuleError
+from billing.errors import Frozen, GatewayError, RuleError
 from billing.flow.charging import Charging
 from billing.flow.journal import post_pen
 from billing.flow.renewal import Renewal
@@ -72,7 +72,11 @@ class Subscribing:
             raise RuleError("trial_days", "must be between 0 and 730", "write 0 for no trial")
         begin = self._begun(customer, price, quantity, start_on, trial_days, actor)
         subscription_id, invoice_ids = self._store.run(begin)
-        verdicts = self._charging.charge(invoice_ids) if invoice_ids else []
+        try:
+            verdicts = self._charging.charge(invoice_ids) if invoice_ids else []
+        except (Frozen, GatewayError) as error:
+            # The subscription exists by now. Raising would hide its id, and whoever repeats the call would own two.
+            verdicts = [NotTried("", one, str(error)) for one in invoice_ids]
         return Started(subscription_id, tuple(verdicts))
 
     def _begun(

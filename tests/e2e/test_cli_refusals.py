@@ -105,6 +105,14 @@ def _rows(shell: Shell) -> dict[str, list[object]]:
     return found
 
 
+@pytest.mark.parametrize(
+    "words", ["plan apply pro.toml", "customer add mina", "freeze on --reason x", "renew", "scheduler", "doctor"]
+)
+def test_in_the_wrong_directory_nothing_is_made(shell: Shell, words: str) -> None:
+    assert shell(*words.split()).status == 3
+    assert set(shell.files()) == {"pro.toml"}
+
+
 def test_every_problem_of_every_plan_file_is_named(shell: Shell) -> None:
     (shell.home / "bad.toml").write_text('[plan]\ncode = "PRO"\n\n[[plan.prices]]\namount = "9900"\ncolour = 3\n')
     said = shell("plan", "apply", "pro.toml", "bad.toml", "nofile.toml")

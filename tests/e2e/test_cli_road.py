@@ -65,6 +65,24 @@ def test_freezing_stops_every_charge_until_it_is_lifted(shop: Shell) -> None:
     assert shop.does("renew")["counts"]["paid"] == 1
 
 
+def test_a_subscription_begun_while_nothing_can_be_charged_is_told_and_charged_later(shop: Shell) -> None:
+    shop.does("freeze", "on", "--reason", "a look")
+    said = shop("subscription", "add", "mina", "pro-monthly", "--json")
+    assert (said.status, said.document["subscription"]["state"]) == (1, "incomplete")
+    assert "frozen" in said.document["verdicts"][0]["why"]
+    shop.does("freeze", "off", "--reason", "seen")
+    assert shop.does("renew")["counts"] == {"paid": 1}
+    assert [one["state"] for one in shop.does("subscription", "list")["subscriptions"]] == ["active"]
+
+
+def test_faults_of_the_own_sandbox_last_as_long_as_their_setting(shop: Shell) -> None:
+    shop.env["BILLING_SANDBOX_FAULTS"] = "decline=always,value=120002; lookup_lag=1,value=1s"
+    for _ in range(2):
+        assert shop("subscription", "add", "mina", "pro-monthly").status == 1
+    shop.env.clear()
+    assert shop("subscription", "add", "mina", "pro-monthly").status == 0
+
+
 def test_an_invoice_is_given_up_and_one_is_void(shop: Shell) -> None:
     shop.does("customer", "add", "jun")
     shop.does("card", "add", "jun", stdin=card_json(POOR_CARD))

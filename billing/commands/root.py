@@ -6,6 +6,7 @@ unavailable · 4 frozen, guard missing or books disagree · 70 a bug of ours · 
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -65,6 +66,10 @@ class Root(LazyGroup):
         """Run, print, and end the process; never a traceback."""
         words = list(sys.argv[1:] if args is None else args)
         name = prog_name or "billing"
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show ₩ or 한글 shows a question mark; a verb that has charged must not fail there.
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="replace")
         if not standalone_mode:
             return super().main(words, name, standalone_mode=False, **extra)
         try:

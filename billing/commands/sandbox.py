@@ -21,10 +21,12 @@ _HOST = "127.0.0.1"
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8600, show_default=True, help="0 takes any that is free.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8600, show_default=True, help="0 takes any that is free."
+)
 @click.option("--file", type=click.Path(dir_okay=False, path_type=Path), help="Keep its state here. [default: in memory]")
 @click.option(
-    "--fault", "faults", multiple=True, metavar="NAME=VALUE", help="What goes wrong, and how often; see below. Repeatable."
+    "--fault", "faults", multiple=True, metavar="NAME=VALUE", help="What goes wrong, and how often; see above. Repeatable."
 )
 @click.option("--seed", type=int, metavar="N", help="Make ids and the fate of calls repeatable.")
 @verb()

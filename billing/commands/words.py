@@ -25,6 +25,9 @@ _STYLES = {
     **dict.fromkeys(
         ("open", "unknown", "sending", "planned", "pending", "incomplete", "paused", "not_tried", "unsent"), _WAITING
     ),
+    "✓": _GOOD,
+    "!": _WAITING,
+    "✗": _BAD,
 }
 
 Cell = object

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -121,3 +122,12 @@ def test_readers_say_one_document_or_a_page_of_words(shop: Shell) -> None:
 def test_markup_in_a_name_is_only_a_name(shop: Shell) -> None:
     shop.does("customer", "add", "jun", "--name", "[bold red]Jun[/] [link=http://x]")
     assert "[bold red]Jun[/] [link=http://x]" in shop("customer", "list").out
+
+
+def test_a_terminal_without_our_signs_gets_question_marks_and_no_error(shop: Shell) -> None:
+    env = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    start = [sys.executable, "-m", "billing", "plan", "list"]
+    words = subprocess.run(start, cwd=shop.home, env=env, capture_output=True, text=True, check=True)
+    assert "?9,900" in words.stdout
+    document = subprocess.run([*start, "--json"], cwd=shop.home, env=env, capture_output=True, text=True, check=True)
+    assert json.loads(document.stdout)["plans"][0]["code"] == "pro"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.domain.invoice import Invoice, InvoiceLine
 from billing.domain.subscription import Subscription
@@ -34,11 +35,10 @@ class Invoices:
 
     def next_numbers(self, count: int) -> range:
         """Take `count` invoice numbers without a gap: the counter's row stays locked until the commit."""
-        query = update(counter).where(counter.c.name == _NUMBERS).values(value=counter.c.value + count)
-        last = self._connection.execute(query.returning(counter.c.value)).scalar()
-        if last is None:
-            self._connection.execute(insert(counter).values(name=_NUMBERS, value=count))
-            last = count
+        upsert = postgresql.insert if self._connection.dialect.name == "postgresql" else sqlite.insert
+        first = upsert(counter).values(name=_NUMBERS, value=count)
+        grown = first.on_conflict_do_update(index_elements=["name"], set_={"value": counter.c.value + first.excluded.value})
+        last: int = self._connection.execute(grown.returning(counter.c.value)).scalar_one()
         return range(last - count + 1, last + 1)
 
     def insert(self, invoices: Sequence[Invoice], lines: dict[str, Sequence[InvoiceLine]]) -> None:
@@ -108,9 +108,9 @@ class Invoices:
         rows = [{"subscription_id": one, "local_day": day, "attempt_id": attempt_id} for one, day, attempt_id in wanted]
         first = {(row["subscription_id"], row["local_day"]): row for row in reversed(rows)}
         bulk.insert_new_rows(self._connection, charge_day, list(first.values()), ["subscription_id", "local_day"])
-        ids = [attempt_id for _, _, attempt_id in wanted]
         query = select(charge_day.c.subscription_id, charge_day.c.local_day, charge_day.c.attempt_id).where(
-            charge_day.c.attempt_id.in_(key_list(self._connection, ids))
+            charge_day.c.subscription_id.in_(key_list(self._connection, [one for one, _, _ in wanted])),
+            charge_day.c.local_day.in_(sorted({day for _, day, _ in wanted})),
         )
         held = {(row.subscription_id, row.local_day, row.attempt_id) for row in self._connection.execute(query)}
         return {attempt_id for one, day, attempt_id in wanted if (one, day, attempt_id) in held}

@@ -1,0 +1,116 @@
+"""Ask the PG what it knows of an invoice before anything is charged: what survives a restored backup."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+
+from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt, all_uids, probe_uids, stem_of
+from billing.domain.charging import is_news
+from billing.domain.evidence import PaymentFact
+from billing.domain.settlement import Verdict
+from billing.flow.settlement import Settlement
+from billing.ports import Gateway
+from billing.store.unit import Store, Tx
+
+log = logging.getLogger("billing.probing")
+
+News = dict[str, dict[str, list[PaymentFact]]]
+"""Per invoice what the PG knows and we do not, by order number."""
+
+
+class Probing:
+    """Looks up every number an invoice may have used, and adopts what our rows have forgotten."""
+
+    def __init__(self, store: Store, gateway: Gateway, settlement: Settlement) -> None:
+        self._store = store
+        self._gateway = gateway
+        self._settlement = settlement
+
+    def probe(self, attempts: Sequence[ChargeAttempt]) -> tuple[list[Verdict], list[ChargeAttempt]]:
+        """Return what the probe settled, and the attempts that may be sent.
+
+        Where the PG knows more than we do, its records are adopted and settled, and nothing is sent for that
+        invoice now.
+
+        Raises:
+            GatewayError: the PG could not be asked; nothing was changed.
+        """
+        news = self._news(attempts)
+        verdicts: list[Verdict] = []
+        for attempt in attempts:
+            if attempt.invoice_id in news:
+                verdicts += self._adopted(attempt, news[attempt.invoice_id])
+        return verdicts, [one for one in attempts if one.invoice_id not in news]
+
+    def _news(self, attempts: Sequence[ChargeAttempt]) -> News:
+        stems = {stem_of(one.merchant_uid)[0]: one for one in attempts}
+        uids = [uid for stem, one in stems.items() for uid in probe_uids(stem, one.seq)]
+        found = self._gateway.find_payments(uids).facts
+        if not found:
+            return {}
+        with self._store.read() as tx:
+            rows = tx.attempts.of_invoices([one.invoice_id for one in attempts])
+        hit = {stem_of(uid)[0] for uid in found}
+        wider = [uid for stem in hit for uid in all_uids(stem)]
+        facts = {uid: list(some) for uid, some in self._gateway.find_payments(wider).facts.items()}
+        # The bulk look-up shows the newest record only: a paid one may hide behind a failed one.
+        hidden = [uid for uid, some in facts.items() if all(fact.status == "failed" for fact in some)]
+        for uid, fact in self._gateway.find_paid(hidden).items():
+            facts[uid].append(fact)
+        news: News = {}
+        for uid, some in facts.items():
+            invoice_id = stems[stem_of(uid)[0]].invoice_id
+            known = {one.merchant_uid: one for one in rows[invoice_id]}
+            fresh = [fact for fact in some if is_news(fact, known.get(uid))]
+            if fresh:
+                news.setdefault(invoice_id, {})[uid] = fresh
+        return news
+
+    def _adopted(self, held: ChargeAttempt, news: dict[str, list[PaymentFact]]) -> list[Verdict]:
+        """Settle what the PG remembers of one invoice, oldest number first, writing rows we lost."""
+        log.warning("the PG knows %d charges of invoice %s that we do not", len(news), held.invoice_id)
+        verdicts: list[Verdict] = []
+        for uid in sorted(news):
+            self._store.run(lambda tx, uid=uid: self._adopt(tx, held, uid, news[uid][0]))  # type: ignore[misc]
+            verdicts += self._settlement.settle([uid])
+        return verdicts
+
+    def _adopt(self, tx: Tx, held: ChargeAttempt, uid: str, fact: PaymentFact) -> None:
+        """Make sure `uid` has a row.
+
+        The attempt we hold gives way: it never left, or it was just proven never to have arrived, and in a life we
+        forgot the invoice went on to a later number. Another's attempt does not give way; then a human must look.
+        """
+        ((invoice, _),) = tx.invoices.lock([held.invoice_id])
+        rows = tx.attempts.of_invoices([held.invoice_id])[held.invoice_id]
+        if any(one.merchant_uid == uid for one in rows):
+            return
+        live = [one for one in rows if one.state in LIVE]
+        if any(one.id != held.id or one.fence != held.fence for one in live):
+            log.error("payment %s of %s cannot be adopted: another attempt is under way", fact.imp_uid, uid)
+            return
+        tx.attempts.update([replace(one, state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for one in live], was=live)
+        ours = {key.customer_uid for key in tx.customers.keys_of(held.customer_id)}
+        seq = stem_of(uid)[1]
+        adopted = replace(
+            held,
+            id=tx.new_id(),
+            seq=seq,
+            merchant_uid=uid,
+            customer_uid=fact.customer_uid if fact.customer_uid in ours else held.customer_uid,
+            state=AttemptState.PLANNED,
+            created_at=tx.now,
+            moved_at=tx.now,
+            wake_at=tx.now,
+            fence=1,
+            wire_count=0,
+            looks=0,
+            token_fp=None,
+            sent_at=None,
+            first_negative_at=None,
+            superseded_at=None,
+        )
+        tx.attempts.insert([adopted])
+        tx.invoices.update([replace(invoice, attempts_planned=max(invoice.attempts_planned, seq), next_attempt_at=None)])

@@ -101,7 +101,7 @@ def _shown(out: Words, one: dict[str, Any]) -> None:
     )
     out.line()
     lines = [
-        (line["description"], line["quantity"], out.money(line["unit_amount"]), out.money(line["amount"]))
+        (line["description"] + _part(line), line["quantity"], out.money(line["unit_amount"]), out.money(line["amount"]))
         for line in one["lines"]
     ]
     out.table(["line", ">quantity", ">each", ">amount"], lines)
@@ -114,3 +114,9 @@ def _shown(out: Words, one: dict[str, Any]) -> None:
             (p["imp_uid"], p["role"], out.money(p["amount"]), p["card_name"], out.when(p["paid_at"])) for p in one["payments"]
         ]
         out.table(["!payment", "!for", ">amount", "card", "!paid"], paid)
+
+
+def _part(line: dict[str, Any]) -> str:
+    """The days a line bills, where they are fewer than its period has."""
+    is_part = line["part_days"] != line["natural_days"]
+    return f" ({line['part_days']} of {line['natural_days']} days)" if is_part else ""

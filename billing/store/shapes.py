@@ -96,7 +96,7 @@ def line(row: Row, currency: str) -> Json:
         "amount": money(row["amount"], currency),
         "vat": money(row["vat"], currency),
         "tax_free": row["is_tax_free"],
-        **picked(row, "price_id", "period_start", "period_end"),
+        **picked(row, "part_days", "natural_days", "price_id", "period_start", "period_end"),
     }
 
 

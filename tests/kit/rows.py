@@ -85,7 +85,8 @@ def invoice_line(conn: Connection, /, **given: Any) -> Values:
     for column, maker in (("invoice_id", invoice), ("price_id", price)):
         if column not in given:
             given[column] = maker(conn)["id"]
-    return put(conn, tables.invoice_line, {**own, "amount": 9900, "is_tax_free": False, "vat": 900, **given})
+    days = {"part_days": 30, "natural_days": 30}
+    return put(conn, tables.invoice_line, {**own, "amount": 9900, "is_tax_free": False, "vat": 900, **days, **given})
 
 
 def attempt(conn: Connection, /, **given: Any) -> Values:

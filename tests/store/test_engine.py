@@ -73,7 +73,7 @@ def test_a_file_that_is_no_database_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_database_that_is_not_migrated_says_how_to(bare_engine: Engine) -> None:
-    assert unavailable(bare_engine).endswith(": it is not migrated; run `billing db upgrade`")
+    assert unavailable(bare_engine).endswith(": it is not migrated; run `billing init`")
 
 
 def test_a_connection_cut_by_the_server_is_an_outage_and_the_next_one_works(postgresql_engine: Engine) -> None:

@@ -6,8 +6,8 @@ passing. Refused in live mode. The points, in the order a renewal passes them:
 
     K00 before claim            K03 armed, before connect      K09 inside the settling transaction
     K01 claim committed         K04 right before the send      K10 settled and committed
-    K02 probe answered          K07 answer read, not parsed
-                                K08 looked up, before settling
+    K02 probe answered          K05 all bytes sent             K08 looked up, before settling
+                                K06 answer begun, not read     K07 answer read, not parsed
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class InjectedFault(RuntimeError):
     """Raised at a point armed with `error`."""
 
 
-POINTS = ("K00", "K01", "K02", "K03", "K04", "K07", "K08", "K09", "K10")
+POINTS = ("K00", "K01", "K02", "K03", "K04", "K05", "K06", "K07", "K08", "K09", "K10")
 
 _ACTIONS: dict[str, Callable[[str], None]] = {}
 _armed: dict[str, tuple[str, int]] = {}
@@ -47,6 +47,11 @@ def arm(plan: str) -> None:
     _armed.clear()
     _passed.clear()
     _armed.update(armed)
+
+
+def is_armed() -> bool:
+    """True when any point is armed."""
+    return bool(_armed)
 
 
 def point(name: str) -> None:

@@ -10,6 +10,7 @@ from calendar import monthrange
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -133,6 +134,7 @@ def anchored(start_on: date, interval: Interval, alignment: Alignment) -> date:
     return start_on.replace(day=1) if interval.unit is Unit.MONTH else start_on.replace(month=1, day=1)
 
 
+@lru_cache(maxsize=4096)
 def period_at(anchor: date, interval: Interval, index: int, zone: ZoneInfo, *, starts_on: date | None = None) -> Period:
     """Return billing period number `index` (0 is the first) of a subscription anchored on `anchor`.
 
@@ -151,6 +153,7 @@ def period_at(anchor: date, interval: Interval, index: int, zone: ZoneInfo, *, s
     return natural if index else replace(natural, start_on=starts_on, start=midnight(starts_on, zone))
 
 
+@lru_cache(maxsize=4096)
 def natural_period_at(anchor: date, interval: Interval, index: int, zone: ZoneInfo) -> Period:
     """Return the whole period number `index`, as if nothing had started in the middle of it.
 

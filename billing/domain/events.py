@@ -13,6 +13,8 @@ from hashlib import sha256
 
 Json = Mapping[str, object]
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -38,7 +40,7 @@ class AuditEntry:
 
 def canonical(value: Json) -> str:
     """JSON with sorted keys and no spaces: the same fact always hashes to the same digest."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _ENCODER.encode(value)
 
 
 def chained(previous: str, entry: AuditEntry, at: str) -> str:

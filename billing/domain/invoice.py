@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
 
+from billing.domain.evolution import evolved
 from billing.errors import IllegalTransition
 from plans.money import Money, vat_included
 
@@ -123,4 +124,4 @@ def with_vat(lines: Sequence[InvoiceLine], currency: str, rate: Fraction = Fract
     if taxable:
         largest = max(taxable, key=lambda line: (line.amount, -line.position))
         shares[largest.position] += vat - sum(shares.values())
-    return [replace(line, vat=shares.get(line.position, 0)) for line in lines]
+    return [evolved(line, vat=shares.get(line.position, 0)) for line in lines]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection, func, or_, select, update
 
 from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt
+from billing.domain.evolution import evolved
 from billing.errors import InvariantBroken, NotFound
 from billing.store import bulk
 from billing.store.locking import in_buckets, key_list
@@ -76,7 +76,7 @@ class Attempts:
 
     def _taken(self, found: list[ChargeAttempt], now: datetime, lease_until: datetime) -> list[ChargeAttempt]:
         taken = [
-            replace(
+            evolved(
                 one,
                 fence=one.fence + 1,
                 wake_at=lease_until,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from typing import NamedTuple
 
 from billing.errors import IllegalTransition
 
@@ -72,8 +72,7 @@ class Trigger(StrEnum):
     MANUAL = "manual"
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeAttempt:
+class ChargeAttempt(NamedTuple):
     """One try to collect one invoice under one `merchant_uid`.
 
     Amounts are minor units and, like the card (`customer_uid`), frozen when the row is written.

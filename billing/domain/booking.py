@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from billing.domain import attempt as attempts
 from billing.domain import ledger
@@ -16,7 +17,6 @@ from billing.domain.attempt import NUMBERS_PER_INVOICE, AttemptState, ChargeAtte
 from billing.domain.dunning import FinalState, Ladder, NextStep, next_step
 from billing.domain.events import AuditEntry, Event
 from billing.domain.evidence import Answered, DeclineClass, PaymentFact, Refusal, Reply
-from billing.domain.evolution import evolved
 from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.ledger import Transfer
 from billing.domain.patience import Patience
@@ -69,7 +69,7 @@ class Pen:
     audits: list[AuditEntry] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.subscription = evolved(self.subscription, version=self.subscription.version + 1)
+        self.subscription = self.subscription._replace(version=self.subscription.version + 1)
 
     def tell(self, topic: str, **payload: object) -> None:
         """Tell the host; the key is the same however often the step is repeated."""
@@ -94,7 +94,7 @@ def paid_invoice(invoice: Invoice, pen: Pen, *, at: datetime, imp_uid: str | Non
     over or paused stays so; what to do with the money is for the host to decide.
     """
     one = pen.subscription
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if one.period_index is None or invoice.period_index >= one.period_index:
         changes = {
             "period_index": invoice.period_index,
@@ -107,7 +107,7 @@ def paid_invoice(invoice: Invoice, pen: Pen, *, at: datetime, imp_uid: str | Non
         changes |= {"state": SubscriptionState.ACTIVE, "due_at": changes.get("period_end", one.period_end)}
         topic = "subscription.renewed" if is_renewal else "subscription.activated"
         pen.tell(topic, period_index=invoice.period_index, period_end=str(invoice.period_end))
-    pen.subscription = evolved(one, **changes)
+    pen.subscription = one._replace(**changes)
     pen.tell(
         "invoice.paid",
         invoice_id=invoice.id,
@@ -116,13 +116,12 @@ def paid_invoice(invoice: Invoice, pen: Pen, *, at: datetime, imp_uid: str | Non
         imp_uid=imp_uid,
         is_subscription_over=one.state in OVER,
     )
-    return evolved(invoice, state=InvoiceState.PAID, moved_at=at, next_attempt_at=None, collection=Collection.MANUAL)
+    return invoice._replace(state=InvoiceState.PAID, moved_at=at, next_attempt_at=None, collection=Collection.MANUAL)
 
 
 def ended(subscription: Subscription, state: SubscriptionState, at: datetime) -> Subscription:
     """The subscription stopped: nothing is due any more."""
-    return evolved(
-        subscription,
+    return subscription._replace(
         state=state,
         due_at=None,
         cancel_at_end=False,
@@ -171,8 +170,7 @@ def booked(
             attempt = _moved(case.attempt, AttemptState.REJECTED, now, fail_reason=reason, fail_class=of.value)
             return _failed(attempt, case, pen, of, ladder, business_now)
         case Unsent():
-            attempt = evolved(
-                _moved(case.attempt, AttemptState.PLANNED, now),
+            attempt = _moved(case.attempt, AttemptState.PLANNED, now)._replace(
                 wake_at=now if verdict.is_unauthorized else now + patience.after_unsent(case.attempt.wire_count),
             )
             return Booking(attempt, case.invoice, case.subscription)
@@ -180,14 +178,14 @@ def booked(
             return _waiting(verdict, case, evidence, pen, patience, now)
         case NeverArrived():
             # The caller sends it again, or finds it unwanted; until then the next look is only postponed.
-            again = evolved(case.attempt, looks=case.attempt.looks + 1, wake_at=now + patience.lease)
+            again = case.attempt._replace(looks=case.attempt.looks + 1, wake_at=now + patience.lease)
             return Booking(again, case.invoice, case.subscription)
     return None
 
 
-def _moved(attempt: ChargeAttempt, state: AttemptState, at: datetime, **changes: object) -> ChargeAttempt:
+def _moved(attempt: ChargeAttempt, state: AttemptState, at: datetime, **changes: Any) -> ChargeAttempt:
     attempts.refuse_unless_legal(attempt.merchant_uid, attempt.state, state)
-    return evolved(attempt, state=state, moved_at=at, wake_at=None, **changes)
+    return attempt._replace(state=state, moved_at=at, wake_at=None, **changes)
 
 
 def _paid(
@@ -237,15 +235,14 @@ def _mismatch(verdict: Mismatch, case: Case, pen: Pen, known: frozenset[str], no
     # Money of a foreign mode or currency is no money of this ledger; it is kept as a fact and never as a balance.
     is_ours = "sandbox" not in differs and "currency" not in differs and fact.amount > fact.cancel_amount
     transfers = (ledger.suspense_transfer(ledger.MISMATCH, fact.imp_uid, fact.amount, fact.currency),) if is_ours else ()
-    invoice = evolved(case.invoice, next_attempt_at=None, collection=Collection.MANUAL)
+    invoice = case.invoice._replace(next_attempt_at=None, collection=Collection.MANUAL)
     return Booking(attempt, invoice, pen.subscription, ((fact, "mismatch"),), transfers, tuple(pen.events), tuple(pen.audits))
 
 
 def _waiting(verdict: Wait, case: Case, evidence: Evidence, pen: Pen, patience: Patience, now: datetime) -> Booking:
     attempt = case.attempt
     looks = attempt.looks + (attempt.state is AttemptState.UNKNOWN)
-    waiting = evolved(
-        attempt,
+    waiting = attempt._replace(
         state=AttemptState.UNKNOWN,
         moved_at=attempt.moved_at if attempt.state is AttemptState.UNKNOWN else now,
         looks=looks,
@@ -254,9 +251,9 @@ def _waiting(verdict: Wait, case: Case, evidence: Evidence, pen: Pen, patience: 
         hint_imp_uid=_hint(evidence.reply) or attempt.hint_imp_uid,
     )
     if verdict.is_negative and evidence.absence_counts and attempt.first_negative_at is None:
-        waiting = evolved(waiting, first_negative_at=now)
+        waiting = waiting._replace(first_negative_at=now)
     if attempt.superseded_at is None and is_superseded(attempt, evidence.token_fp):
-        waiting = evolved(waiting, superseded_at=now)
+        waiting = waiting._replace(superseded_at=now)
     if not patience.asks_for_a_human(looks):
         return Booking(waiting, case.invoice, case.subscription)
     pen.tell("charge.undecided", invoice_id=case.invoice.id, merchant_uid=attempt.merchant_uid, why=verdict.why)
@@ -296,7 +293,7 @@ def dunned(invoice: Invoice, pen: Pen, of: DeclineClass, ladder: Ladder, now: da
         return closed(invoice, InvoiceState.VOID, pen, now)
     first_failed_at = invoice.first_failed_at or now
     if pen.subscription.state is SubscriptionState.INCOMPLETE:
-        return evolved(invoice, first_failed_at=first_failed_at, next_attempt_at=None, collection=Collection.MANUAL)
+        return invoice._replace(first_failed_at=first_failed_at, next_attempt_at=None, collection=Collection.MANUAL)
     step = next_step(
         ladder,
         of,
@@ -307,8 +304,7 @@ def dunned(invoice: Invoice, pen: Pen, of: DeclineClass, ladder: Ladder, now: da
         now=now,
         zone=pen.subscription.zone,
     )
-    invoice = evolved(
-        invoice,
+    invoice = invoice._replace(
         first_failed_at=first_failed_at,
         declines=invoice.declines + step.consumes,
         collection=step.collection,
@@ -318,7 +314,7 @@ def dunned(invoice: Invoice, pen: Pen, of: DeclineClass, ladder: Ladder, now: da
         return given_up(invoice, pen, ladder, now)
     _tell_next(invoice, pen, step, of)
     if of is not DeclineClass.CONFIG and pen.subscription.state not in (SubscriptionState.PAST_DUE, SubscriptionState.PAUSED):
-        pen.subscription = evolved(pen.subscription, state=SubscriptionState.PAST_DUE)
+        pen.subscription = pen.subscription._replace(state=SubscriptionState.PAST_DUE)
         pen.tell("subscription.past_due", invoice_id=invoice.id)
     return invoice
 
@@ -335,9 +331,9 @@ def _tell_next(invoice: Invoice, pen: Pen, step: NextStep, of: DeclineClass) -> 
 def given_up(invoice: Invoice, pen: Pen, ladder: Ladder, now: datetime) -> Invoice:
     """The end of the ladder: the subscription is canceled, or left past due with its invoice open."""
     if ladder.final is FinalState.PAST_DUE:
-        pen.subscription = evolved(pen.subscription, state=SubscriptionState.PAST_DUE, due_at=None)
+        pen.subscription = pen.subscription._replace(state=SubscriptionState.PAST_DUE, due_at=None)
         pen.tell("invoice.retries_exhausted", invoice_id=invoice.id)
-        return evolved(invoice, next_attempt_at=None, collection=Collection.MANUAL)
+        return invoice._replace(next_attempt_at=None, collection=Collection.MANUAL)
     pen.subscription = ended(pen.subscription, SubscriptionState.CANCELED, now)
     pen.tell("subscription.canceled", reason="unpaid", invoice_id=invoice.id)
     return closed(invoice, InvoiceState.UNCOLLECTIBLE, pen, now)
@@ -347,4 +343,4 @@ def closed(invoice: Invoice, state: InvoiceState, pen: Pen, now: datetime, *, ac
     """The invoice void or uncollectible, with its trace."""
     pen.tell(f"invoice.{state.value}", invoice_id=invoice.id, number=invoice.number, reason=reason)
     pen.note(f"invoice.{state.value}", invoice.id, actor, reason=reason)
-    return evolved(invoice, state=state, moved_at=now, next_attempt_at=None, collection=Collection.MANUAL)
+    return invoice._replace(state=state, moved_at=now, next_attempt_at=None, collection=Collection.MANUAL)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
-from billing.domain.evolution import evolved
 from billing.errors import IllegalTransition
 from plans.money import Money, vat_included
 
@@ -52,8 +51,7 @@ class Collection(StrEnum):
     MANUAL = "manual"  # nothing automatic
 
 
-@dataclass(frozen=True, slots=True)
-class InvoiceLine:
+class InvoiceLine(NamedTuple):
     """One line. `vat` is the part of `amount` that is value-added tax.
 
     `amount` is `unit_amount × quantity × part_days ÷ natural_days`, rounded half up: a first period cut short by
@@ -75,8 +73,7 @@ class InvoiceLine:
     natural_days: int
 
 
-@dataclass(frozen=True, slots=True)
-class Invoice:
+class Invoice(NamedTuple):
     """What one customer owes for one period; amounts in minor units, VAT included."""
 
     id: str
@@ -124,4 +121,4 @@ def with_vat(lines: Sequence[InvoiceLine], currency: str, rate: Fraction = Fract
     if taxable:
         largest = max(taxable, key=lambda line: (line.amount, -line.position))
         shares[largest.position] += vat - sum(shares.values())
-    return [evolved(line, vat=shares.get(line.position, 0)) for line in lines]
+    return [line._replace(vat=shares.get(line.position, 0)) for line in lines]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from billing.errors import IllegalTransition
@@ -40,8 +40,7 @@ ARROWS: dict[SubscriptionState, frozenset[SubscriptionState]] = {
 OVER = frozenset({St.CANCELED, St.ENDED})
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(NamedTuple):
     """One customer paying one price, period after period.
 
     `anchor_on` is the day boundaries are counted from and `first_on` the first day billed (they

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import StrEnum
 
 from billing.domain import ledger
@@ -61,14 +60,14 @@ class Adjudication:
             raise RuleError("attempt", f"invoice {invoice.number} is {invoice.state}", "resolve it as surplus")
         state = AttemptState(ruling.value)
         refuse_unless_legal(attempt.merchant_uid, attempt.state, state)
-        after = replace(attempt, state=state, wake_at=None, moved_at=tx.now)
+        after = attempt._replace(state=state, wake_at=None, moved_at=tx.now)
         pen = Pen(subscription)
         pen.note("attempt.resolved", attempt.merchant_uid, actor, ruling=ruling.value, reason=reason)
         pen.tell("charge.resolved", invoice_id=invoice.id, merchant_uid=attempt.merchant_uid, ruling=ruling.value)
         tx.attempts.update([after], was=[attempt])
         now = tx.business_now
         if ruling is Ruling.VOID:
-            tx.invoices.update([replace(invoice, next_attempt_at=now, collection=Collection.CHARGE)])
+            tx.invoices.update([invoice._replace(next_attempt_at=now, collection=Collection.CHARGE)])
         else:
             self._release(tx, after, ruling)
             if ruling is Ruling.PAID:

@@ -9,7 +9,6 @@ from billing import fault
 from billing.domain.attempt import AttemptState, ChargeAttempt, Trigger
 from billing.domain.booking import Pen, closed
 from billing.domain.charging import is_wanted, order_of
-from billing.domain.evolution import evolved
 from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.policy import Policy
 from billing.domain.settlement import Unsent, Verdict
@@ -171,7 +170,7 @@ class Charging:
             if row.fence != mine.fence or row.state not in (AttemptState.PLANNED, AttemptState.UNKNOWN):
                 continue
             if mine.id in late:
-                tx.attempts.update([evolved(row, wake_at=tx.now + self._policy.patience.breather)], was=[row])
+                tx.attempts.update([row._replace(wake_at=tx.now + self._policy.patience.breather)], was=[row])
                 continue
             invoice, subscription = pairs[mine.invoice_id]
             key = payers[mine.customer_id][1]
@@ -182,8 +181,7 @@ class Charging:
                 continue
             before.append(row)
             armed.append(
-                evolved(
-                    row,
+                row._replace(
                     state=AttemptState.SENDING,
                     wire_count=row.wire_count + 1,
                     token_fp=token.fingerprint,
@@ -217,9 +215,9 @@ class Charging:
         now = tx.now
         patience = self._policy.patience
         if row.state is AttemptState.UNKNOWN and row.sent_at is not None and now - row.sent_at < patience.stale:
-            tx.attempts.update([evolved(row, wake_at=now + patience.after_look(row.looks))], was=[row])
+            tx.attempts.update([row._replace(wake_at=now + patience.after_look(row.looks))], was=[row])
             return
-        tx.attempts.update([evolved(row, state=AttemptState.VOID, wake_at=None, moved_at=now)], was=[row])
+        tx.attempts.update([row._replace(state=AttemptState.VOID, wake_at=None, moved_at=now)], was=[row])
         if invoice.state is not InvoiceState.OPEN:
             return
         pen = Pen(subscription)
@@ -227,7 +225,7 @@ class Charging:
             invoice = closed(invoice, InvoiceState.VOID, pen, tx.business_now, reason="the subscription is over")
             post_pen(tx, pen, business_now=tx.business_now)
         elif subscription.state is not SubscriptionState.PAUSED:
-            invoice = evolved(invoice, next_attempt_at=tx.business_now, collection=Collection.CHARGE)
+            invoice = invoice._replace(next_attempt_at=tx.business_now, collection=Collection.CHARGE)
         tx.invoices.update([invoice])
 
     def _settled(self, group: list[Held], token: Token) -> list[Verdict]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from billing.domain.attempt import AttemptState
 from billing.domain.booking import Pen, closed, ended
 from billing.domain.invoice import Invoice, InvoiceState, moved
@@ -49,7 +47,7 @@ class Closing:
                 raise RuleError("invoice", f"attempt {stuck.merchant_uid} is {stuck.state}: money may have moved", cure)
             planned = [unsent for unsent in attempts if unsent.state is AttemptState.PLANNED]
             tx.attempts.update(
-                [replace(unsent, state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for unsent in planned], was=planned
+                [unsent._replace(state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for unsent in planned], was=planned
             )
             now = tx.business_now
             pen = Pen(subscription)
@@ -61,8 +59,8 @@ class Closing:
             elif one.state in (SubscriptionState.PAST_DUE, SubscriptionState.ACTIVE, SubscriptionState.TRIALING):
                 # Nothing is owed for this period any more: the next invoice comes with the next period.
                 state_after = SubscriptionState.ACTIVE if one.state is SubscriptionState.PAST_DUE else one.state
-                pen.subscription = replace(
-                    one, state=state_after, due_at=max(one.due_at or invoice.period_end, invoice.period_end)
+                pen.subscription = one._replace(
+                    state=state_after, due_at=max(one.due_at or invoice.period_end, invoice.period_end)
                 )
             tx.invoices.update([after])
             post_pen(tx, pen, business_now=now)

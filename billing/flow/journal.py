@@ -8,7 +8,6 @@ from datetime import datetime
 from billing.domain.attempt import ChargeAttempt
 from billing.domain.booking import Booking, Pen
 from billing.domain.evidence import PaymentFact
-from billing.domain.evolution import evolved
 from billing.store.payments import Payment
 from billing.store.unit import Tx
 
@@ -31,7 +30,7 @@ def post(tx: Tx, bookings: Sequence[Booking], was: dict[str, ChargeAttempt], *, 
         id = one.subscription.id
         heads[id] = tx.audit.chain(id, heads.get(id, one.subscription.audit_head), one.audits, tx.now)
     changed = {one.subscription.id: one.subscription for one in bookings if one.events or one.audits}
-    tx.subscriptions.update([evolved(one, audit_head=heads[id]) for id, one in changed.items()])
+    tx.subscriptions.update([one._replace(audit_head=heads[id]) for id, one in changed.items()])
     tx.outbox.publish([event for one in bookings for event in one.events], business_now)
     tx.audit.flush()
 
@@ -39,7 +38,7 @@ def post(tx: Tx, bookings: Sequence[Booking], was: dict[str, ChargeAttempt], *, 
 def post_pen(tx: Tx, pen: Pen, *, business_now: datetime) -> None:
     """Write one subscription's step that has no attempt: its events, its traces and itself."""
     head = tx.audit.chain(pen.subscription.id, pen.subscription.audit_head, pen.audits, tx.now)
-    pen.subscription = evolved(pen.subscription, audit_head=head)
+    pen.subscription = pen.subscription._replace(audit_head=head)
     tx.subscriptions.update([pen.subscription])
     tx.outbox.publish(pen.events, business_now)
     tx.audit.flush()

@@ -11,7 +11,6 @@ from billing.domain.booking import Pen, dunned, given_up
 from billing.domain.charging import has_free_number, is_wanted, planned
 from billing.domain.customer import BillingKey
 from billing.domain.evidence import DeclineClass
-from billing.domain.evolution import evolved
 from billing.domain.invoice import Collection, Invoice
 from billing.domain.policy import Policy
 from billing.domain.settlement import NotTried, Verdict
@@ -79,7 +78,7 @@ class Planning:
             ready = self._one_a_day(tx, ready, plan)
         tx.attempts.insert([attempt for _, _, attempt in ready])
         tx.invoices.update(
-            [evolved(invoice, next_attempt_at=None, attempts_planned=attempt.seq) for invoice, _, attempt in ready]
+            [invoice._replace(next_attempt_at=None, attempts_planned=attempt.seq) for invoice, _, attempt in ready]
         )
         plan.attempts = [attempt for _, _, attempt in ready]
         return plan
@@ -97,7 +96,7 @@ class Planning:
         now = tx.business_now
         pen = Pen(subscription)
         why: str | None = None
-        after = evolved(invoice, next_attempt_at=None)
+        after = invoice._replace(next_attempt_at=None)
         if not is_wanted(invoice, subscription):
             why = f"invoice {invoice.number} is {invoice.state} and its subscription {subscription.state}"
             if trigger is Trigger.MANUAL:
@@ -114,7 +113,7 @@ class Planning:
             why = "too many tries left no record at the PG; void the invoice or resolve its attempts"
             if trigger is Trigger.MANUAL:
                 return why
-            after = evolved(invoice, next_attempt_at=None, collection=Collection.MANUAL)
+            after = invoice._replace(next_attempt_at=None, collection=Collection.MANUAL)
             pen.tell("invoice.needs_attention", invoice_id=invoice.id, decline_class="no-number-left")
         if why is not None:
             tx.invoices.update([after])
@@ -136,7 +135,7 @@ class Planning:
                 kept.append((invoice, subscription, attempt))
                 continue
             tomorrow = midnight(days[attempt.id] + timedelta(days=1), subscription.zone)
-            late.append(evolved(invoice, next_attempt_at=tomorrow))
+            late.append(invoice._replace(next_attempt_at=tomorrow))
             plan.verdicts.append(NotTried("", invoice.id, "this subscription was charged today already"))
         tx.invoices.update(late)
         return kept

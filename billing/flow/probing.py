@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt, all_uids, probe_uids, stem_of
 from billing.domain.charging import is_news
@@ -91,11 +90,10 @@ class Probing:
         if any(one.id != held.id or one.fence != held.fence for one in live):
             log.error("payment %s of %s cannot be adopted: another attempt is under way", fact.imp_uid, uid)
             return
-        tx.attempts.update([replace(one, state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for one in live], was=live)
+        tx.attempts.update([one._replace(state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for one in live], was=live)
         ours = {key.customer_uid for key in tx.customers.keys_of(held.customer_id)}
         seq = stem_of(uid)[1]
-        adopted = replace(
-            held,
+        adopted = held._replace(
             id=tx.new_id(),
             seq=seq,
             merchant_uid=uid,
@@ -113,4 +111,4 @@ class Probing:
             superseded_at=None,
         )
         tx.attempts.insert([adopted])
-        tx.invoices.update([replace(invoice, attempts_planned=max(invoice.attempts_planned, seq), next_attempt_at=None)])
+        tx.invoices.update([invoice._replace(attempts_planned=max(invoice.attempts_planned, seq), next_attempt_at=None)])

@@ -177,7 +177,7 @@ class Registration:
         undecided = tx.attempts.of_invoices([one.id for one in failed])
         tx.invoices.update(
             [
-                replace(one, collection=Collection.CHARGE, next_attempt_at=tx.business_now)
+                one._replace(collection=Collection.CHARGE, next_attempt_at=tx.business_now)
                 for one in failed
                 if all(attempt.state not in LIVE for attempt in undecided[one.id])
             ]

@@ -10,7 +10,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from billing.domain.attempt import merchant_uid_stem
 from billing.domain.booking import Pen, closed, ended, paid_invoice
-from billing.domain.evolution import evolved
 from billing.domain.invoice import Collection, Invoice, InvoiceLine, InvoiceState, Purpose
 from billing.domain.policy import Policy
 from billing.domain.renewal import Draft, Terms, draft
@@ -85,7 +84,7 @@ class Renewal:
             invoice = _invoice(
                 one, drafted, identity.uid_prefix, identity.ledger_id, tx.new_id(), now, terms[one.price_id].amount.currency
             )
-            pen = Pen(evolved(one, next_index=drafted.period.index + 1, due_at=None))
+            pen = Pen(one._replace(next_index=drafted.period.index + 1, due_at=None))
             for index in drafted.skipped:
                 pen.note("period.skipped", one.id, period_index=index)
             if drafted.skipped:
@@ -94,7 +93,7 @@ class Renewal:
             lines[invoice.id] = drafted.lines
             pens.append(pen)
         for at, number in enumerate(tx.invoices.next_numbers(len(invoices))):
-            invoice, pen = evolved(invoices[at], number=number), pens[at]
+            invoice, pen = invoices[at]._replace(number=number), pens[at]
             opened = {"amount": invoice.total, "currency": invoice.currency}
             pen.tell("invoice.opened", invoice_id=invoice.id, number=number, period_index=invoice.period_index, total=opened)
             pen.note("invoice.opened", invoice.id, number=number, total=invoice.total, period_index=invoice.period_index)
@@ -104,7 +103,7 @@ class Renewal:
         tx.invoices.insert(invoices, lines)
         for pen in pens:
             head = tx.audit.chain(pen.subscription.id, pen.subscription.audit_head, pen.audits, tx.now)
-            changed.append(evolved(pen.subscription, audit_head=head))
+            changed.append(pen.subscription._replace(audit_head=head))
         tx.subscriptions.update(changed)
         tx.outbox.publish([event for pen in pens for event in pen.events], now)
         tx.audit.flush()
@@ -125,7 +124,7 @@ class Renewal:
         post_pen(tx, pen, business_now=now)
 
     def _begin_trial(self, tx: Tx, one: Subscription, now: datetime) -> None:
-        pen = Pen(evolved(one, state=SubscriptionState.TRIALING, due_at=one.trial_end))
+        pen = Pen(one._replace(state=SubscriptionState.TRIALING, due_at=one.trial_end))
         pen.tell("subscription.trial_started", trial_end=str(one.trial_end))
         pen.note("subscription.trial_started", one.id)
         post_pen(tx, pen, business_now=now)
@@ -153,7 +152,7 @@ def void_open_invoices(tx: Tx, pen: Pen, now: datetime, *, reason: str, actor: s
         live = [one for one in attempts[invoice.id] if one.state.value in ("sending", "unknown", "mismatch")]
         if live:
             in_flight = True
-            tx.invoices.update([evolved(invoice, next_attempt_at=None, collection=Collection.MANUAL)])
+            tx.invoices.update([invoice._replace(next_attempt_at=None, collection=Collection.MANUAL)])
             continue
         # A planned attempt that never left finds the invoice void when it is armed, and gives way by itself.
         tx.invoices.update([closed(invoice, InvoiceState.VOID, pen, now, reason=reason, actor=actor)])
@@ -161,7 +160,7 @@ def void_open_invoices(tx: Tx, pen: Pen, now: datetime, *, reason: str, actor: s
 
 
 def _park(tx: Tx, subscription_id: str, reason: str) -> None:
-    pen = Pen(evolved(tx.subscriptions.lock(subscription_id), due_at=None, parked_reason=reason))
+    pen = Pen(tx.subscriptions.lock(subscription_id)._replace(due_at=None, parked_reason=reason))
     pen.tell("subscription.parked", reason=reason)
     pen.note("subscription.parked", subscription_id, reason=reason)
     post_pen(tx, pen, business_now=tx.business_now)

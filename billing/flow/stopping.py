@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from billing.domain.attempt import LIVE
 from billing.domain.booking import Pen, ended
@@ -50,7 +50,7 @@ class Stopping:
             now = tx.business_now
             refuse_unless_legal(one.id, one.state, _S.CANCELED, "it is over already")
             if at_period_end and one.state in (_S.ACTIVE, _S.TRIALING):
-                pen = Pen(replace(one, cancel_at_end=True))
+                pen = Pen(one._replace(cancel_at_end=True))
                 pen.tell("subscription.cancel_planned", at=str(one.trial_end if one.state is _S.TRIALING else one.period_end))
                 pen.note("subscription.cancel_planned", one.id, actor)
                 post_pen(tx, pen, business_now=now)
@@ -75,7 +75,7 @@ class Stopping:
             if not one.cancel_at_end or one.state in OVER:
                 cure = "start a new subscription" if one.state in OVER else "there is nothing to take back"
                 raise RuleError("subscription", f"no cancellation of {one.id} is planned", cure)
-            return replace(one, cancel_at_end=False)
+            return one._replace(cancel_at_end=False)
 
         return self._change(subscription_id, "subscription.uncanceled", actor, change)
 
@@ -90,7 +90,7 @@ class Stopping:
             refuse_unless_legal(one.id, one.state, _S.PAUSED, "only a running subscription can be paused")
             if tx.invoices.lock_open_of_subscription(one.id) and one.state is _S.PAST_DUE:
                 raise RuleError("subscription", "an invoice of it is open", "collect it with `billing retry` or void it first")
-            return replace(one, state=_S.PAUSED, due_at=None)
+            return one._replace(state=_S.PAUSED, due_at=None)
 
         return self._change(subscription_id, "subscription.paused", actor, change)
 
@@ -113,7 +113,7 @@ class Stopping:
             undecided = tx.attempts.of_invoices([invoice.id for invoice in open_ones])
             tx.invoices.update(
                 [
-                    replace(invoice, next_attempt_at=now, collection=Collection.CHARGE)
+                    invoice._replace(next_attempt_at=now, collection=Collection.CHARGE)
                     for invoice in open_ones
                     if all(attempt.state not in LIVE for attempt in undecided[invoice.id])
                 ]
@@ -121,7 +121,7 @@ class Stopping:
             due_at = None if open_ones else max(now, one.period_end or one.trial_end or now)
             if state is _S.TRIALING:
                 due_at = one.trial_end
-            return replace(one, state=state, due_at=due_at, parked_reason=None)
+            return one._replace(state=state, due_at=due_at, parked_reason=None)
 
         return self._change(subscription_id, "subscription.resumed", actor, change)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
@@ -106,7 +106,7 @@ class Subscribing:
             invoices = self._renewal.step(tx, [pen.subscription])
             if not any(invoice.total for invoice in invoices):
                 return one.id, []
-            waiting = replace(tx.subscriptions.lock(one.id), due_at=tx.business_now + timedelta(days=_INCOMPLETE_DAYS))
+            waiting = tx.subscriptions.lock(one.id)._replace(due_at=tx.business_now + timedelta(days=_INCOMPLETE_DAYS))
             tx.subscriptions.update([waiting])
             return one.id, [invoice.id for invoice in invoices]
 

@@ -8,7 +8,6 @@ from datetime import datetime
 from sqlalchemy import Connection, func, or_, select, update
 
 from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt
-from billing.domain.evolution import evolved
 from billing.errors import InvariantBroken, NotFound
 from billing.store import bulk
 from billing.store.locking import in_buckets, key_list
@@ -76,8 +75,7 @@ class Attempts:
 
     def _taken(self, found: list[ChargeAttempt], now: datetime, lease_until: datetime) -> list[ChargeAttempt]:
         taken = [
-            evolved(
-                one,
+            one._replace(
                 fence=one.fence + 1,
                 wake_at=lease_until,
                 state=AttemptState.UNKNOWN if one.state is AttemptState.SENDING else one.state,

@@ -1,4 +1,8 @@
-"""Rows in, records out: one mapper per record, built from its annotations once."""
+"""Rows in, records out: one mapper per record, built from its annotations once.
+
+Records are frozen dataclasses. The three that every renewal copies a dozen times (subscription, invoice,
+attempt) and the invoice line are named tuples: immutable too, and made and copied in a quarter of the time.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ R = TypeVar("R")
 
 
 class Mapper(Generic[R]):
-    """Carries records of one frozen dataclass to and from the rows of one table.
+    """Carries records of one kind to and from the rows of one table.
 
     Field and column share their name unless `renamed` says otherwise. StrEnums travel as text.
     """
@@ -22,19 +26,22 @@ class Mapper(Generic[R]):
     def __init__(self, record: Callable[..., R], table: Table, renamed: Mapping[str, str] | None = None) -> None:
         hints = get_type_hints(record)
         self._record = record
-        self._names = [field.name for field in fields(record)]  # type: ignore[arg-type]
+        self._names = [*getattr(record, "_fields", ())] or [field.name for field in fields(record)]  # type: ignore[arg-type]
         columns = [(renamed or {}).get(name, name) for name in self._names]
         self.columns: list[Column[Any]] = [table.c[column] for column in columns]
         self._column_of = dict(zip(self._names, columns, strict=True))
         enums = {name: hint for name, hint in hints.items() if isinstance(hint, type) and issubclass(hint, StrEnum)}
-        self._decoders = [(index, enums[name]) for index, name in enumerate(self._names) if name in enums]
+        # A dictionary finds the member of a stored word faster than the enum's own call.
+        self._decoders = [
+            (index, {member.value: member for member in enums[name]}) for index, name in enumerate(self._names) if name in enums
+        ]
         self._enum_columns = [self._column_of[name] for name in self._names if name in enums]
 
     def record(self, row: Sequence[Any]) -> R:
         """The record of a row that starts with this mapper's columns."""
         values = list(row[: len(self._names)])
-        for index, enum in self._decoders:
-            values[index] = enum(values[index])
+        for index, members in self._decoders:
+            values[index] = members[values[index]]
         return self._record(*values)
 
     def row(self, record: R) -> dict[str, Any]:

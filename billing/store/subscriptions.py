@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +16,7 @@ from billing.store.tables import subscription
 from plans.calendar import Interval, Unit
 
 # The interval is one value in the record and two columns in the table; everything else is named alike.
-_PLAIN = [field.name for field in fields(Subscription) if field.name != "interval"]
+_PLAIN = [name for name in Subscription._fields if name != "interval"]
 subscription_columns = [*(subscription.c[name] for name in _PLAIN), subscription.c.interval_count, subscription.c.interval_unit]
 _STATE = _PLAIN.index("state")
 

@@ -43,10 +43,13 @@ def canonical(value: Json) -> str:
     return _ENCODER.encode(value)
 
 
-def chained(previous: str, entry: AuditEntry, at: str) -> str:
+def chained(previous: str, entry: AuditEntry, details: str, at: str) -> str:
     """The audit hash of `entry` after `previous`: changing an old row breaks every later one.
 
     The parts are joined by a sign that none of them contains, so no two entries hash alike.
+
+    Args:
+        details: the entry's details as stored, in canonical form.
     """
-    parts = (previous, at, entry.actor, entry.action, entry.subject, canonical(entry.details))
+    parts = (previous, at, entry.actor, entry.action, entry.subject, details)
     return sha256("\x1f".join(parts).encode()).hexdigest()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from urllib.parse import quote, urlencode
+from functools import lru_cache
+from urllib.parse import quote
 
 from billing.domain.evidence import CancelOrder, ChargeOrder
 from billing.errors import RuleError
@@ -106,7 +107,14 @@ def segment(name: str, value: str) -> str:
 
 def query(pairs: Iterable[tuple[str, str]]) -> str:
     """A query string; names such as `merchant_uid[]` may repeat."""
-    return urlencode(list(pairs), quote_via=quote)
+    return "&".join(
+        f"{_quoted(name)}={value if value.isalnum() and value.isascii() else quote(value, safe='')}" for name, value in pairs
+    )
+
+
+@lru_cache(maxsize=32)
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 def _major(minor: int, currency: str) -> int | float:

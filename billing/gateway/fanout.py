@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import Empty, SimpleQueue
-from typing import TypeVar
+from itertools import count
+from threading import Event
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,6 +24,7 @@ class Fanout:
         if concurrency < 1:
             raise ValueError(f"a concurrency of {concurrency} sends nothing")
         self.concurrency = concurrency
+        self._is_closed = False
         self._pool = ThreadPoolExecutor(concurrency, "billing-wire") if concurrency > 1 else None
 
     def as_they_come(
@@ -32,7 +34,6 @@ class Fanout:
         *,
         failed: Callable[[Item, BaseException], Result],
         linger: float,
-        monotonic: Callable[[], float],
     ) -> Iterator[list[tuple[Item, Result]]]:
         """Yield items with their results in the order they finish, in groups; `failed` stands in for one that raised.
 
@@ -45,37 +46,12 @@ class Fanout:
         if self._pool is None:
             yield [(item, _result(work, item, failed)) for item in items]
             return
-        done: SimpleQueue[tuple[Item, Result]] = SimpleQueue()
-
-        def report(item: Item, future: Future[Result]) -> None:
-            # Called for a cancelled one too, so closing the pool leaves no caller waiting for ever.
-            problem = NeverBegun() if future.cancelled() else future.exception()
-            done.put((item, failed(item, problem) if problem else future.result()))
-
-        futures: list[Future[Result]] = []
+        crew = _Crew(work, items, failed, lambda: self._is_closed)
+        crew.start(self._pool, min(self.concurrency, len(items)))
         try:
-            for item in items:
-                try:
-                    future = self._pool.submit(_result, work, item, failed)
-                except RuntimeError:  # closed meanwhile
-                    done.put((item, failed(item, NeverBegun())))
-                    continue
-                futures.append(future)
-                future.add_done_callback(lambda future, item=item: report(item, future))  # type: ignore[misc]
-            missing = len(items)
-            while missing:
-                group = [done.get()]
-                closes = monotonic() + linger
-                while len(group) < missing and (left := closes - monotonic()) > 0:
-                    try:
-                        group.append(done.get(timeout=left))
-                    except Empty:
-                        break
-                missing -= len(group)
-                yield group
+            yield from crew.groups(linger)
         finally:
-            for future in futures:
-                future.cancel()
+            crew.dismiss()
 
     def each(self, work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
         """Return the results in the order of `items`; raise what the first failure raised.
@@ -113,8 +89,90 @@ class Fanout:
 
     def close(self) -> None:
         """Refuse new work, forget what has not begun, wait for what has."""
+        self._is_closed = True
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Crew(Generic[Item, Result]):
+    """The threads that work on one batch, and the caller who waits for them.
+
+    A future per item would wake the caller for every single result, and each waking is a fight for the
+    interpreter: at 0 ms of latency that cost a third of the throughput. So a few hands take items from one
+    pile, and the caller is woken at the first result of a group and when everything is done.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Item], Result],
+        items: Sequence[Item],
+        failed: Callable[[Item, BaseException], Result],
+        is_closed: Callable[[], bool],
+    ) -> None:
+        self._work, self._failed, self._is_closed = work, failed, is_closed
+        self._todo = deque(items)
+        self._done: deque[tuple[Item, Result]] = deque()
+        self._missing = len(items)
+        self._finished = count(1)
+        self._left = count(1)
+        self._first, self._last = Event(), Event()
+        self._size = len(items)
+        self._hands: list[Future[None]] = []
+
+    def start(self, pool: ThreadPoolExecutor, hands: int) -> None:
+        """Put `hands` threads of the pool to work."""
+        try:
+            for _ in range(hands):
+                self._hands.append(pool.submit(self._drain))
+        except RuntimeError:  # closed meanwhile: whoever began finishes, the rest never begins
+            pass
+        if not self._hands:
+            self._give_up()
+        for hand in self._hands:
+            hand.add_done_callback(self._hand_left)
+
+    def groups(self, linger: float) -> Iterator[list[tuple[Item, Result]]]:
+        """Yield results in groups until none is missing."""
+        while self._missing:
+            self._first.wait()
+            self._last.wait(linger)
+            self._first.clear()
+            group = []
+            while self._done:
+                group.append(self._done.popleft())
+            self._missing -= len(group)
+            if group:
+                yield group
+
+    def dismiss(self) -> None:
+        """Nobody waits any more: what has not begun never does."""
+        self._todo.clear()
+        for hand in self._hands:
+            hand.cancel()
+
+    def _drain(self) -> None:
+        while not self._is_closed():
+            try:
+                item = self._todo.popleft()
+            except IndexError:
+                return
+            self._report(item, _result(self._work, item, self._failed))
+
+    def _hand_left(self, _hand: Future[None]) -> None:
+        """The last hand to leave, or to be sent away unused, answers for what nobody took."""
+        if next(self._left) == len(self._hands):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        while self._todo:
+            item = self._todo.popleft()
+            self._report(item, self._failed(item, NeverBegun()))
+
+    def _report(self, item: Item, result: Result) -> None:
+        self._done.append((item, result))
+        if next(self._finished) == self._size:
+            self._last.set()
+        self._first.set()
 
 
 class NeverBegun(Exception):

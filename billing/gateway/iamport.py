@@ -66,7 +66,6 @@ class IamportGateway:
         declines: DeclineTable | None = None,
     ) -> None:
         self._http = http
-        self._clock = clock
         self._tokens = TokenKeeper(http, key=key, secret=secret, clock=clock)
         self._asking = Asking(http, self._tokens)
         self._fanout = Fanout(concurrency)
@@ -134,8 +133,7 @@ class IamportGateway:
             log.error("charge %s broke inside the engine: %s", order.merchant_uid, type(problem).__name__)
             return Silence(True, f"the engine failed around the send ({type(problem).__name__})")
 
-        monotonic = self._clock.monotonic
-        return self._fanout.as_they_come(send, list(orders), failed=failed, linger=linger, monotonic=monotonic)
+        return self._fanout.as_they_come(send, list(orders), failed=failed, linger=linger)
 
     # --- looking up payments -----------------------------------------------------------------
 

@@ -89,7 +89,7 @@ class Attempts:
     def by_uids(self, merchant_uids: Sequence[str]) -> list[ChargeAttempt]:
         """The attempts with these order numbers, in no particular order; unknown numbers are left out."""
         query = select(*MAPPER.columns).where(attempt.c.merchant_uid.in_(key_list(self._connection, merchant_uids)))
-        return [MAPPER.record(row) for row in self._connection.execute(query)]
+        return [MAPPER.record(row) for row in self._connection.execute(query).all()]
 
     def find(self, wanted: str) -> ChargeAttempt:
         """The attempt with this id or order number.
@@ -111,7 +111,7 @@ class Attempts:
             .order_by(attempt.c.id)
             .with_for_update()
         )
-        return {row[0]: MAPPER.record(row) for row in self._connection.execute(query)}
+        return {row[0]: MAPPER.record(row) for row in self._connection.execute(query).all()}
 
     def of_invoices(self, invoice_ids: Sequence[str]) -> dict[str, list[ChargeAttempt]]:
         """All attempts of these invoices, oldest number first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import Connection
 
@@ -15,6 +16,7 @@ from billing.store.tables import audit
 CHAIN_START = "0" * 64
 
 
+@lru_cache(maxsize=16)
 def stamp(at: datetime) -> str:
     """The instant as the digest sees it, the same on every database."""
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -31,21 +33,21 @@ class AuditTrail:
     def chain(self, subscription_id: str, head: str, entries: Sequence[AuditEntry], at: datetime) -> str:
         """Append entries to a locked subscription's chain; returns the new head. Written by `flush`."""
         for entry in entries:
-            digest = chained(head, entry, stamp(at))
-            self._add(entry, at, subscription_id, head, digest)
-            head = digest
+            head = self._add(entry, at, subscription_id, head)
         return head
 
     def note(self, entry: AuditEntry, at: datetime) -> None:
         """Append an entry that belongs to no subscription: customers, plans, freezes. Written by `flush`."""
-        self._add(entry, at, None, CHAIN_START, chained(CHAIN_START, entry, stamp(at)))
+        self._add(entry, at, None, CHAIN_START)
 
     def flush(self) -> None:
         """Write what was appended, in one statement."""
         bulk.insert_rows(self._connection, audit, self._rows)
         self._rows = []
 
-    def _add(self, entry: AuditEntry, at: datetime, subscription_id: str | None, previous: str, digest: str) -> None:
+    def _add(self, entry: AuditEntry, at: datetime, subscription_id: str | None, previous: str) -> str:
+        details = canonical(entry.details)
+        digest = chained(previous, entry, details, stamp(at))
         self._rows.append(
             {
                 "id": self._new_id(),
@@ -53,9 +55,10 @@ class AuditTrail:
                 "actor": entry.actor,
                 "action": entry.action,
                 "subject": entry.subject,
-                "details": canonical(entry.details),
+                "details": details,
                 "previous": previous,
                 "digest": digest,
                 "at": at,
             }
         )
+        return digest

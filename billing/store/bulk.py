@@ -12,6 +12,7 @@ Statements are built once per table and column list and kept.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -165,6 +166,8 @@ def _fields(table: Table, columns: tuple[str, ...], names: tuple[str, ...], dial
 
 def _field(column: Column[Any], name: str, dialect: Dialect) -> _Field:
     plain = _plain(column.type)
+    if isinstance(plain, DateTime) and dialect.name == "postgresql":
+        return _Field(name, None, _instant_literal)
     literal: Callable[[Any], str] = _text_literal
     if isinstance(plain, Boolean):
         literal = _boolean_literal
@@ -198,6 +201,14 @@ def _integer_literal(value: int) -> str:
 
 def _boolean_literal(value: bool) -> str:
     return "t" if value else "f"
+
+
+@lru_cache(maxsize=4096)
+def _instant_literal(value: datetime) -> str:
+    """Most rows of a batch share their instants, so most of these are remembered."""
+    if value.tzinfo is None:
+        raise ValueError("a naive datetime reached the store")
+    return f'"{value.isoformat()}"'
 
 
 def _time_literal(value: Any) -> str:

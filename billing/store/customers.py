@@ -68,7 +68,7 @@ class Customers:
         width = len(CUSTOMER.columns)
         return {
             row[0]: (CUSTOMER.record(row), KEY.record(row[width:]) if row[width] is not None else None)
-            for row in self._connection.execute(query)
+            for row in self._connection.execute(query).all()
         }
 
     def keys_of(self, customer_id: str) -> list[BillingKey]:
@@ -78,7 +78,7 @@ class Customers:
             .where(billing_key.c.customer_id == customer_id)
             .order_by(billing_key.c.created_at, billing_key.c.id)
         )
-        return [KEY.record(row) for row in self._connection.execute(query)]
+        return [KEY.record(row) for row in self._connection.execute(query).all()]
 
     def unsettled_keys(self, before: datetime, limit: int) -> list[BillingKey]:
         """Keys written before `before` that are neither in use nor gone: replaced ones, and registrations nobody finished."""
@@ -88,7 +88,7 @@ class Customers:
             .order_by(billing_key.c.created_at)
             .limit(limit)
         )
-        return [KEY.record(row) for row in self._connection.execute(query)]
+        return [KEY.record(row) for row in self._connection.execute(query).all()]
 
     def insert_key(self, one: BillingKey) -> None:
         """Write a new key; the one-current index refuses a second current one."""

@@ -100,7 +100,8 @@ def _postgres(url: URL, pool_size: int) -> Engine:
         # A step that waits longer for a lock is better given up and repeated, and a process stopped in
         # the middle of a transaction must not keep its locks for ever. Sent with the connection, so it
         # costs no statement; an empty `options=` in the URL leaves it out for poolers that refuse it.
-        arguments["options"] = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
+        limits = f"-c lock_timeout={LOCK_SECONDS}s -c idle_in_transaction_session_timeout={IDLE_SECONDS}s"
+        arguments["options"] = f"{limits} -c timezone=UTC"
     return create_engine(
         url.set(drivername="postgresql+psycopg"),
         connect_args=arguments,

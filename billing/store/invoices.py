@@ -95,7 +95,7 @@ class Invoices:
             .order_by(invoice.c.period_index.desc())
             .with_for_update()
         )
-        return [MAPPER.record(row) for row in self._connection.execute(query)]
+        return [MAPPER.record(row) for row in self._connection.execute(query).all()]
 
     def take_days(self, wanted: Sequence[tuple[str, date, str]]) -> set[str]:
         """Take the one automatic charge of (subscription, local day) for an attempt each.
@@ -112,7 +112,7 @@ class Invoices:
             charge_day.c.subscription_id.in_(key_list(self._connection, [one for one, _, _ in wanted])),
             charge_day.c.local_day.in_(sorted({day for _, day, _ in wanted})),
         )
-        held = {(row.subscription_id, row.local_day, row.attempt_id) for row in self._connection.execute(query)}
+        held = {(row.subscription_id, row.local_day, row.attempt_id) for row in self._connection.execute(query).all()}
         return {attempt_id for one, day, attempt_id in wanted if (one, day, attempt_id) in held}
 
     def lines_of(self, invoice_ids: Sequence[str]) -> dict[str, list[InvoiceLine]]:
@@ -132,4 +132,4 @@ class Invoices:
 
     def _pairs(self, query: Select[Any]) -> list[tuple[Invoice, Subscription]]:
         width = len(MAPPER.columns)
-        return [(MAPPER.record(row), subscription_of(row[width:])) for row in self._connection.execute(query)]
+        return [(MAPPER.record(row), subscription_of(row[width:])) for row in self._connection.execute(query).all()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from sqlalchemy import Connection, and_, func, or_, select
@@ -172,8 +171,7 @@ class Proofs:
                 if current is not None:
                     yield from _broken(current, rows, heads.pop(current, ""), seen)
                 current, rows, seen = row.subscription_id, {}, 0
-            entry = AuditEntry(row.actor, row.action, row.subject, json.loads(row.details))
-            digest = chained(row.previous, entry, stamp(row.at))
+            digest = chained(row.previous, AuditEntry(row.actor, row.action, row.subject), row.details, stamp(row.at))
             if digest != row.digest:
                 yield f"audit row {row.id} of subscription {row.subscription_id} was changed"
             rows[row.previous] = row.digest

@@ -70,7 +70,7 @@ class Subscriptions:
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        return [subscription_of(row) for row in self._connection.execute(in_buckets(query, subscription.c.bucket, buckets))]
+        return [subscription_of(row) for row in self._connection.execute(in_buckets(query, subscription.c.bucket, buckets)).all()]
 
     def lock(self, subscription_id: str) -> Subscription:
         """Lock one subscription.
@@ -92,4 +92,4 @@ class Subscriptions:
             .order_by(subscription.c.id)
             .with_for_update()
         )
-        return [subscription_of(row) for row in self._connection.execute(query)]
+        return [subscription_of(row) for row in self._connection.execute(query).all()]

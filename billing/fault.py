@@ -49,11 +49,6 @@ def arm(plan: str) -> None:
     _armed.update(armed)
 
 
-def is_armed() -> bool:
-    """True when any point is armed."""
-    return bool(_armed)
-
-
 def point(name: str) -> None:
     """Pass a named point; does nothing unless that point is armed."""
     if not _armed:

@@ -1,17 +1,13 @@
-"""Bytes out, bytes in, over one connection per call under way. The only module that knows the HTTP library.
+"""Bytes out, bytes in, over one connection per call under way.
 
-The library is httpcore, the wire under httpx, spoken to directly. A client on top of it adds what a PG
-client must not have (redirects, cookies, proxies from the environment, a netrc, an INFO line with the full
-URL) and what nobody here needs (a URL parsed and quoted anew for every call). Measured on one thread:
-190 µs of CPU a charge, 344 µs through httpx's transport, 240 µs and more through `httpx.Client`.
-
-Why no pool: it is shared by all threads under one lock. With 256 requests in flight `httpx.Client` fell
-from thousands of requests a second to a crawl and now and then closed a connection under a neighbour's
-feet ("Bad file descriptor"), which on a charge is an unknown outcome. So every call under way owns one
-connection, taken from a stack of idle ones and put back afterwards. That needs no lock (a deque is
-atomic), never waits for a pool, and leaves one neighbour's trouble with the neighbour.
-
-httpcore's DEBUG lines show the request line and the *answer's* headers, never ours and never a body.
+Why no HTTP client: a client adds what the caller of a PG must not have (redirects, cookies, proxies from the
+environment, a netrc, retries, an INFO line with the full URL) and a pool that all threads share under one
+lock. With 256 requests in flight `httpx.Client` fell from thousands of requests a second to a crawl, and
+now and then closed a connection under a neighbour's feet ("Bad file descriptor"), which on a charge is an
+unknown outcome. CPU for one charge on one thread: 344 µs through httpx's transport, 190 µs through httpcore,
+about 70 µs here. So every call under way owns one connection (`connection.py`), taken from a stack of idle
+ones and put back afterwards. That needs no lock (a deque is atomic), never waits for a pool, and leaves one
+neighbour's trouble with the neighbour.
 """
 
 from __future__ import annotations
@@ -25,10 +21,9 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import certifi
-import httpcore
 
-from billing import fault
 from billing.errors import SettingsError
+from billing.gateway.connection import Address, Broken, Connection, NotConnected, Timeouts
 from billing.ports import Token
 
 
@@ -49,20 +44,6 @@ Handler = Callable[[str, str, Mapping[str, str], bytes], HandlerAnswer]
 It raises `ConnectionRefusedError` where a network would not have connected (never sent) and
 `ConnectionResetError` or `TimeoutError` where the answer would have been lost (sent).
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds to wait for each step; there is none for a pool because there is no pool.
-
-    The read time is long on purpose: hanging up does not stop a charge at the PG, it only makes
-    the outcome unknown. Source: PortOne REST V2 manual (read time-outs of 60 s or more; a client
-    that disconnects does not stop the payment); V1 publishes none.
-    """
-
-    connect: float = 5.0
-    write: float = 10.0
-    read: float = 75.0
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -115,19 +96,11 @@ class Http:
         self._handler = handler
         self._tls = tls
         self._tls_lock = threading.Lock()
-        self._idle: deque[httpcore.HTTPConnection] = deque()
+        self._idle: deque[Connection] = deque()
         self._is_closed = False
-        bare = name.strip("[]").encode("ascii")
-        self._at = httpcore.Origin(scheme.encode("ascii"), bare, port or default)
-        waits = self._timeouts
-        self._extensions = {
-            "timeout": {"connect": waits.connect, "write": waits.write, "read": waits.read, "pool": waits.connect}
-        }
-        self._headers = [
-            (b"Host", self.host.encode("ascii")),
-            (b"Accept", b"application/json"),
-            (b"User-Agent", b"gudok"),
-        ]
+        self._at = Address(name.strip("[]"), port or default)
+        self._is_https = scheme == "https"
+        self._head = f"Host: {self.host}\r\nAccept: application/json\r\nUser-Agent: gudok\r\n"
 
     def call(self, method: str, target: str, *, token: Token | None = None, body: bytes | None = None) -> Answer | Lost:
         """Send one request, once, and wait for its whole answer. Never raises for the wire.
@@ -138,21 +111,21 @@ class Http:
         """
         connection = None
         try:
-            headers = self._headed(token, body)
             if self._handler is not None:
-                return self._handled(method, target, headers, body)
+                return self._handled(method, target, token, body)
+            request = self._request(method, target, token, body)
             connection = self._connection()
-            answer = self._exchange(connection, method, target, headers, body)
-        except (httpcore.ConnectError, httpcore.ConnectTimeout) as failure:
-            # Raised while connecting, resolving and shaking hands for TLS, so before the request.
-            lost = Lost(False, f"could not connect: {_in_one_line(failure)}")
-        except (httpcore.NetworkError, httpcore.TimeoutException, httpcore.ProtocolError) as failure:
-            lost = Lost(True, self._in_words(failure))
+            answer = connection.exchange(request)
+        except NotConnected as failure:
+            # Connecting, resolving, shaking hands for TLS: all before the first byte of the request.
+            return Lost(False, f"could not connect: {failure}")
+        except Broken as failure:
+            lost = Lost(True, str(failure))
         except Exception as bug:  # noqa: BLE001 — a fault below us must not cost the other calls their answers
             lost = Lost(True, f"the HTTP client failed ({type(bug).__name__})")
         else:
-            self._put_back(connection)
-            return answer
+            self._put_back(connection, answer.keeps_alive)
+            return Answer(answer.status, answer.headers, b"".join(answer.body))
         if connection is not None:
             connection.close()
         return lost
@@ -172,74 +145,42 @@ class Http:
     def __repr__(self) -> str:
         return f"Http({self.host})"
 
-    def _headed(self, token: Token | None, body: bytes | None) -> list[tuple[bytes, bytes]]:
-        headers = list(self._headers)
+    def _request(self, method: str, target: str, token: Token | None, body: bytes | None) -> bytes:
+        lines = f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._head}"
         if token is not None:
             # Source: PortOne REST V1, "Authorization: Bearer <access_token>"; never in the URL, which gets logged.
-            headers.append((b"Authorization", b"Bearer " + token.value.encode("ascii")))
+            lines += f"Authorization: Bearer {token.value}\r\n"
         if body is not None:
-            headers.append((b"Content-Type", b"application/json"))
-            headers.append((b"Content-Length", b"%d" % len(body)))
-        return headers
+            lines += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return lines.encode("ascii") + b"\r\n" + (body or b"")
 
-    def _exchange(
-        self,
-        connection: httpcore.HTTPConnection,
-        method: str,
-        target: str,
-        headers: list[tuple[bytes, bytes]],
-        body: bytes | None,
-    ) -> Answer:
-        at = self._at
-        path = (self._prefix + target).encode("ascii")
-        request = httpcore.Request(
-            method,
-            httpcore.URL(scheme=at.scheme, host=at.host, port=at.port, target=path),
-            headers=headers,
-            content=body,
-            extensions=self._extensions | {"trace": _traced} if fault.is_armed() else self._extensions,
-        )
-        response = connection.handle_request(request)
-        try:
-            content = response.read()
-        finally:
-            response.close()
-        named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-        return Answer(response.status, named, content)
-
-    def _handled(self, method: str, target: str, headers: list[tuple[bytes, bytes]], body: bytes | None) -> Answer | Lost:
+    def _handled(self, method: str, target: str, token: Token | None, body: bytes | None) -> Answer | Lost:
         assert self._handler is not None
-        named = {name.decode("ascii").lower(): value.decode("ascii") for name, value in headers}
+        headers = {"host": self.host, "accept": "application/json", "user-agent": "gudok"}
+        if token is not None:
+            headers["authorization"] = f"Bearer {token.value}"
+        if body is not None:
+            headers |= {"content-type": "application/json", "content-length": str(len(body))}
         try:
-            answer = self._handler(method, self._prefix + target, named, body or b"")
+            answer = self._handler(method, self._prefix + target, headers, body or b"")
         except ConnectionRefusedError:
             return Lost(False, "could not connect: refused")
         except TimeoutError:
-            return Lost(True, self._in_words(httpcore.ReadTimeout()))
+            return Lost(True, f"no answer within {self._timeouts.read:g} s")
         except OSError:
-            return Lost(True, self._in_words(httpcore.ReadError()))
+            return Lost(True, "the connection broke")
         return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
-    def _connection(self) -> httpcore.HTTPConnection:
+    def _connection(self) -> Connection:
         """An idle connection the other side has not closed, or a new one."""
         while True:
             try:
                 connection = self._idle.pop()
             except IndexError:
-                return self._opened()
-            if connection.is_available() and not connection.has_expired():
+                return Connection(self._at, self._trusted() if self._is_https else None, self._timeouts)
+            if connection.is_fresh():
                 return connection
             connection.close()
-
-    def _opened(self) -> httpcore.HTTPConnection:
-        return httpcore.HTTPConnection(
-            self._at,
-            ssl_context=self._trusted() if self._at.scheme == b"https" else None,
-            retries=0,
-            # An idle connection is dropped before common load balancers (60 s) drop it: a charge
-            # written into a dying connection would be an unknown outcome for nothing.
-            keepalive_expiry=10.0,
-        )
 
     def _trusted(self) -> ssl.SSLContext:
         with self._tls_lock:
@@ -248,23 +189,13 @@ class Http:
                 self._tls = ssl.create_default_context(cafile=certifi.where())
             return self._tls
 
-    def _put_back(self, connection: httpcore.HTTPConnection) -> None:
+    def _put_back(self, connection: Connection, keeps_alive: bool) -> None:
+        if not keeps_alive:
+            connection.close()
+            return
         self._idle.append(connection)
         if self._is_closed:
             self.close()
-
-    def _in_words(self, failure: Exception) -> str:
-        # No text of the exception itself: a complaint about a header would quote the token.
-        match failure:
-            case httpcore.ReadTimeout():
-                return f"no answer within {self._timeouts.read:g} s"
-            case httpcore.WriteTimeout():
-                return f"the request could not be written within {self._timeouts.write:g} s"
-            case httpcore.ReadError() | httpcore.WriteError():
-                return "the connection broke"
-            case httpcore.RemoteProtocolError():
-                return "the answer was cut off or is not HTTP"
-        return f"the exchange failed ({type(failure).__name__})"
 
 
 def _origin(base_url: str) -> tuple[str, str, int | None, str]:
@@ -284,15 +215,3 @@ def _origin(base_url: str) -> tuple[str, str, int | None, str]:
     if url.username is not None or url.password is not None or url.query or url.fragment:
         raise SettingsError("BILLING_GATEWAY_URL", "carries a user, a query or a fragment", "write the origin alone")
     return url.scheme, name, port, url.path.rstrip("/")
-
-
-def _traced(event: str, _info: Mapping[str, object]) -> None:
-    """Two points of the road lie inside the library: all bytes sent, and an answer begun."""
-    if event == "http11.send_request_body.complete":
-        fault.point("K05")
-    elif event == "http11.receive_response_headers.complete":
-        fault.point("K06")
-
-
-def _in_one_line(failure: Exception) -> str:
-    return " ".join(str(failure).split())[:200] or type(failure).__name__

@@ -41,8 +41,7 @@ SAYS = {
 @pytest.mark.parametrize("case", SAYS)
 def test_no_log_line_at_any_level_of_any_library_holds_a_secret(case, caplog):
     caplog.set_level(logging.DEBUG)
-    for name in ("httpcore", "billing.gateway"):
-        caplog.set_level(logging.DEBUG, logger=name)
+    caplog.set_level(logging.DEBUG, logger="billing.gateway")
     with ScriptedServer(tell(SAYS[case])) as server, gateway(Http(server.url)) as pg:
         list(pg.charge([order()], token=pg.token(), gate=lambda: True))
         for call in (
@@ -54,7 +53,6 @@ def test_no_log_line_at_any_level_of_any_library_holds_a_secret(case, caplog):
                 call()
             except BillingError as problem:
                 clean(shown(problem))
-    assert any(line.name.startswith("httpcore") for line in caplog.records)
     clean(caplog.text)
 
 
@@ -75,7 +73,7 @@ def test_reprs():
 
 BREAKS = [
     (bodies, "card"), (bodies, "_json"), (bodies, "segment"), (wire, "envelope"), (wire, "key"), (wire, "_parsed"),
-    (iamport, "refusal"), (http_module, "Answer"), (http_module.httpcore, "Request"),
+    (iamport, "refusal"), (http_module, "Answer"),
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import logging
 
 from bench.gauges import Gauges
 from bench.world import settings
+from billing import collector
 from billing.app import Billing
 from billing.gateway.http import Http
 
@@ -27,6 +28,7 @@ def run(database: str, gateway: str, count: int, *, concurrency: int, batch: int
             # Frozen on purpose: a running engine's batch never changes. Nothing runs yet here.
             object.__setattr__(app.policy, "batch", batch)
         app.check()
+        collector.calm()  # as `billing renew` and `billing scheduler` do
         gauges.start()
         verdicts = app.renew()
         measured = gauges.stop()

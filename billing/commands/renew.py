@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from billing import collector
 from billing.commands.door import Door, verb
 from billing.commands.mishaps import DONE, NOT_AS_WISHED
 from billing.commands.verdicts import WISHED
@@ -25,6 +26,7 @@ def renew(door: Door, limit: int | None) -> int:
     Exit status 0: all as wished, or nothing due. 1: something was declined, or is not known yet.
     """
     app = door.app
+    collector.calm()
     counts = dict(sorted(app.renew(limit).items()))
     may_charge = app.policy.charges_at(app.now())
     document = {"counts": counts, "is_within_charge_hours": may_charge, "business_now": app.now().isoformat()}

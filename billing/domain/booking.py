@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from billing.domain import attempt as attempts
 from billing.domain import ledger
@@ -38,8 +38,7 @@ from billing.domain.subscription import OVER, Subscription, SubscriptionState
 ENGINE = "engine"
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One attempt with everything its verdict may touch, as locked."""
 
     attempt: ChargeAttempt
@@ -47,8 +46,7 @@ class Case:
     subscription: Subscription
 
 
-@dataclass(frozen=True, slots=True)
-class Booking:
+class Booking(NamedTuple):
     """What to write for one case. `payments` pairs a PG record with its role."""
 
     attempt: ChargeAttempt | None

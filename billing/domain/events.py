@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
 Json = Mapping[str, object]
+
+NOTHING: Json = {}
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One change, as a host consumes it. `version` orders the events of one subscription."""
 
     topic: str
@@ -25,17 +26,16 @@ class Event:
     customer_id: str
     subscription_id: str | None = None
     version: int = 0
-    payload: Json = field(default_factory=dict)
+    payload: Json = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
+class AuditEntry(NamedTuple):
     """Who did what to which record, and why."""
 
     actor: str
     action: str
     subject: str
-    details: Json = field(default_factory=dict)
+    details: Json = NOTHING
 
 
 def canonical(value: Json) -> str:

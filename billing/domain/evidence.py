@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class PaymentStatus(StrEnum):
@@ -31,8 +32,7 @@ class DeclineClass(StrEnum):
     UNKNOWN = "unknown-outcome"  # no table knows it: soft for retries, never hard
 
 
-@dataclass(frozen=True, slots=True)
-class PaymentFact:
+class PaymentFact(NamedTuple):
     """One payment record, read from the PG by our own look-up (never from a notice's body).
 
     Amounts are minor units. `cancel_amount` is what has been refunded so far; `amount` does not
@@ -61,8 +61,7 @@ class PaymentFact:
     custom_data: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ChargeOrder:
+class ChargeOrder(NamedTuple):
     """Everything one `again` call carries, frozen when the attempt was planned."""
 
     attempt_id: str

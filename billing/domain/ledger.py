@@ -12,7 +12,7 @@ A transfer cannot be unbalanced, even by a bug, and is never edited, only counte
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from billing.domain.invoice import Invoice
 
@@ -20,8 +20,7 @@ PG, CUSTOMER, REVENUE, VAT = "pg:receivable", "customer", "revenue:deferred", "v
 SURPLUS, MISMATCH = "suspense:surplus", "suspense:mismatch"
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(NamedTuple):
     """One row of the ledger; (`kind`, `ref`) happens once."""
 
     kind: str

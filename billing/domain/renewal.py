@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
+from typing import NamedTuple
 
 from billing.domain.invoice import InvoiceLine, LineKind, with_vat
 from billing.domain.subscription import Subscription
@@ -21,8 +22,7 @@ class CatchUp(StrEnum):
     ALL = "all"  # every one, oldest first, at most one a day
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What a subscription was sold on: the price version, as stored."""
 
     price_id: str
@@ -32,8 +32,7 @@ class Terms:
     tax_free: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An invoice that should be opened; a total of zero is paid without the wire."""
 
     period: Period

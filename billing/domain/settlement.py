@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from billing.domain.attempt import AttemptState, ChargeAttempt
 from billing.domain.evidence import (
@@ -115,8 +115,7 @@ class NotTried(Verdict):
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(NamedTuple):
     """All that is known about one attempt at one look.
 
     Args:

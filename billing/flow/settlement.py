@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -25,8 +25,7 @@ log = logging.getLogger("billing.settlement")
 _NEGATIVE = (Wait, Unsent, Rejected, NeverArrived)
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """An attempt the caller holds (its fence) and the reply its send brought, if there was one."""
 
     attempt: ChargeAttempt

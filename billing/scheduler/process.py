@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 from types import FrameType
 
+from billing import collector
 from billing.app import Billing
 from billing.errors import InvariantBroken, Unavailable
 from billing.release import installed_version
@@ -43,6 +44,7 @@ class Process:
         Raises:
             InvariantBroken: this database can never be served with these settings.
         """
+        collector.calm()
         with self._signals():
             log.info("scheduler starts", extra=self._card())
             ticks = ticking(self._tick, zone=self._app.settings.zone, opens=self._app.policy.opens)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 
@@ -14,8 +14,7 @@ from billing.store.mapping import Mapper
 from billing.store.tables import payment
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
+class Payment(NamedTuple):
     """Money the PG confirmed; `role` says what it means to us: invoice, surplus or mismatch."""
 
     imp_uid: str

@@ -150,7 +150,7 @@ def _output_of(module: str, *words: str) -> Any:
 
 # With an instant PG few calls need to be under way and rows travel best in large batches; with a slow one
 # the engine takes the shape it gives itself for 256 calls in flight.
-AT_0 = {"concurrency": 16, "lanes": 2, "batch": 512}
+AT_0 = {"concurrency": 64, "lanes": 2, "batch": 512}
 AT_200 = {"concurrency": 256}
 THREADS = 32
 BATCHES = (50, 200, 800)

@@ -22,7 +22,7 @@ from plans.toml_lines import key_lines, line_of, shown, spelled
 
 FILE_SIZE_MAX: Final = 1_000_000  # bytes; a catalogue is a few hundred lines, anything this large is a wrong file
 
-_MONEY = f"must be a whole number of minor units (won for KRW) from 0 to {AMOUNT_MAX:,}"
+_MONEY = "must be a whole number of minor units (won for KRW) from {} to " + f"{AMOUNT_MAX:,}"
 _BOUNDS = ", ".join(f"1 to {count} {unit}s" for unit, count in COUNT_MAX.items())
 
 # Per key: what its value must be, and the cure. One pair covers every way of getting it wrong.
@@ -40,8 +40,9 @@ _RULES: Final[dict[str, tuple[str, str]]] = {
         f"must be 1 to {NAME_LENGTH_MAX} printable characters without blanks around them",
         'write name = "Pro" or the like: buyers read it on the receipt, and the PG takes no longer one',
     ),
-    "amount": (_MONEY, "write it without quotes, point or separators, such as amount = 9900"),
-    "setup_fee": (_MONEY, "write it without quotes, point or separators, such as setup_fee = 5000"),
+    # A price of nothing is nearly always a slip, and nothing to charge for: the host just lets such a customer in.
+    "amount": (_MONEY.format(1), "write it without quotes, point or separators, such as amount = 9900"),
+    "setup_fee": (_MONEY.format(0), "write it without quotes, point or separators, such as setup_fee = 5000"),
     "currency": ("must be a currency code we know the decimals of", 'write currency = "KRW"'),
     "every": (f"must be a count and a unit ({_BOUNDS})", 'write every = "1 month" or the like'),
     "trial_days": (f"must be a whole number of days from 0 to {TRIAL_DAYS_MAX}", "write trial_days = 14 or the like"),
@@ -124,7 +125,7 @@ class _Table(BaseModel):
 
 class _PriceTable(_Table):
     code: _Code
-    amount: _Amount
+    amount: Annotated[int, Field(ge=1, le=AMOUNT_MAX)]
     currency: Annotated[str, AfterValidator(_known_currency)]
     every: Annotated[str, AfterValidator(_interval)]
     name: _Name | None = None
@@ -171,7 +172,7 @@ def read_plan_file(path: str | Path) -> Plan:
 def parse_plan(text: str, source_name: str) -> Plan:
     """Return the plan described by TOML text, its prices all at version 1.
 
-    A price without a name of its own carries the plan's. An amount of 0 is a free plan.
+    A price without a name of its own carries the plan's. Free access is no price: an amount of 0 is refused.
 
     Raises:
         PlanFileError: the text is not a plan; `source_name` leads the message.

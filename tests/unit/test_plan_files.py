@@ -53,8 +53,9 @@ def test_a_price_may_have_its_own_name_be_free_of_tax_and_follow_the_calendar():
     assert (price.name, price.tax_free, price.alignment) == ("Pro 월간", True, Alignment.CALENDAR)
 
 
-def test_an_amount_of_0_is_a_free_plan():
-    assert parse_plan(GOOD.replace("9900", "0"), "pro.toml").prices[0].amount == krw(0)
+def test_an_amount_of_0_is_no_price():
+    with pytest.raises(PlanFileError, match=r"plan\.prices\[0\]\.amount: must be a whole number .* from 1 to"):
+        parse_plan(GOOD.replace("9900", "0"), "pro.toml")
 
 
 def test_amount_and_setup_fee_are_minor_units_of_the_named_currency():
@@ -119,7 +120,7 @@ def test_the_error_is_one_clear_line():
         parse_plan(GOOD.replace("9900", "-5"), "plans/pro.toml")
     assert str(caught.value) == (
         "plans/pro.toml:7: plan.prices[0].amount: must be a whole number of minor units (won for KRW) "
-        "from 0 to 1,000,000,000,000 (got -5); write it without quotes, point or separators, such as amount = 9900"
+        "from 1 to 1,000,000,000,000 (got -5); write it without quotes, point or separators, such as amount = 9900"
     )
     assert (caught.value.source, caught.value.line, caught.value.key) == ("plans/pro.toml", 7, "plan.prices[0].amount")
 

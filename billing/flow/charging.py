@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Sequence
 
@@ -11,16 +12,19 @@ from billing.domain.booking import Pen, closed
 from billing.domain.charging import is_wanted, order_of
 from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.policy import Policy
-from billing.domain.settlement import Unsent, Verdict
+from billing.domain.settlement import NotTried, Unsent, Verdict
 from billing.domain.subscription import OVER, Subscription, SubscriptionState
 from billing.errors import CredentialsRefused, Frozen, GatewayError
 from billing.flow.journal import post_pen
 from billing.flow.planning import Plan, Planning
+from billing.flow.poison import POISON
 from billing.flow.probing import Probing
 from billing.flow.settlement import Held, Settlement
 from billing.ports import Clock, Gateway, Token
 from billing.store.unit import Store, Tx
 from plans.calendar import local_day
+
+log = logging.getLogger("billing.charging")
 
 
 class Charging:
@@ -50,7 +54,11 @@ class Charging:
             self._refuse_when_frozen(tx)
             return self._planning.due(tx, limit)
 
-        plan = self._store.run(claim)
+        try:
+            plan = self._store.run(claim)
+        except POISON:
+            log.exception("a batch could not be planned; planning one by one")
+            plan = self._planned_alone(limit)
         return plan.verdicts + self.drive(plan.attempts, began=began)
 
     def charge(self, invoice_ids: Sequence[str]) -> list[Verdict]:
@@ -97,6 +105,25 @@ class Charging:
         if any(isinstance(one, Unsent) and one.is_unauthorized for one in resent):
             raise CredentialsRefused("the PG refuses access tokens it has just issued; nothing was charged with them")
         return verdicts + kept + more + resent
+
+    def _planned_alone(self, limit: int) -> Plan:
+        """Plan due invoices one by one; the one that cannot be planned is parked and delays nobody."""
+        with self._store.read() as tx:
+            due = tx.invoices.due_ids(tx.business_now, limit, buckets=self._policy.buckets)
+        plan = Plan()
+        for invoice_id in due:
+            try:
+                one = self._store.run(lambda tx, id=invoice_id: self._planning.one_due(tx, id))  # type: ignore[misc]
+            except POISON as error:
+                log.exception("invoice %s is parked", invoice_id)
+                reason = f"{type(error).__name__} while its charge was planned; see the log"
+                self._store.run(lambda tx, id=invoice_id, why=reason: self._planning.park(tx, id, why))  # type: ignore[misc]
+                plan.verdicts.append(NotTried("", invoice_id, reason))
+                continue
+            plan.attempts += one.attempts
+            plan.undecided += one.undecided
+            plan.verdicts += one.verdicts
+        return plan
 
     def _refuse_when_frozen(self, tx: Tx) -> None:
         switch = tx.controls.freeze()

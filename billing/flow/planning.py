@@ -39,6 +39,20 @@ class Planning:
         """Plan up to `limit` invoices whose next attempt is due, skipping those others hold."""
         return self._planned(tx, tx.invoices.claim_due(tx.business_now, limit, buckets=self._policy.buckets), Trigger.AUTOMATIC)
 
+    def one_due(self, tx: Tx, invoice_id: str) -> Plan:
+        """Plan this invoice if its next attempt is still due: what is left of a batch that failed as a whole."""
+        due = [pair for pair in tx.invoices.lock([invoice_id]) if (at := pair[0].next_attempt_at) and at <= tx.business_now]
+        return self._planned(tx, due, Trigger.AUTOMATIC)
+
+    def park(self, tx: Tx, invoice_id: str, reason: str) -> None:
+        """Take an invoice that cannot be planned out of the scheduler's way; `billing retry` brings it back."""
+        for invoice, subscription in tx.invoices.lock([invoice_id]):
+            pen = Pen(subscription)
+            pen.tell("invoice.needs_attention", invoice_id=invoice.id, reason=reason)
+            pen.note("invoice.parked", invoice.id, reason=reason)
+            tx.invoices.update([invoice._replace(next_attempt_at=None, collection=Collection.MANUAL)])
+            post_pen(tx, pen, business_now=tx.business_now)
+
     def asked(self, tx: Tx, invoice_ids: Sequence[str]) -> Plan:
         """Plan these invoices, whatever their next date."""
         return self._planned(tx, tx.invoices.lock(invoice_ids), Trigger.MANUAL)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from billing.domain.attempt import merchant_uid_stem
+from billing.domain.attempt import LIVE, merchant_uid_stem
 from billing.domain.booking import Pen, closed, ended, paid_invoice
 from billing.domain.invoice import Collection, Invoice, InvoiceLine, InvoiceState, Purpose
 from billing.domain.policy import Policy
 from billing.domain.renewal import Draft, Terms, draft
 from billing.domain.subscription import Subscription, SubscriptionState
-from billing.errors import BillingError, InvariantBroken
+from billing.errors import InvariantBroken
 from billing.flow.journal import post_pen
+from billing.flow.poison import POISON
 from billing.store.unit import Store, Tx
 
 log = logging.getLogger("billing.renewal")
@@ -45,7 +44,7 @@ class Renewal:
         claimed: list[str] = []
         try:
             return len(self._store.run(work))
-        except (SQLAlchemyError, BillingError, ArithmeticError, LookupError, TypeError, ValueError):
+        except POISON:
             if not claimed:
                 raise
             log.exception("a batch of %d could not be opened; opening one by one", len(claimed))
@@ -110,7 +109,12 @@ class Renewal:
         return invoices
 
     def _expire(self, tx: Tx, one: Subscription, now: datetime) -> None:
-        """A first payment that nobody completed: the invoice is void unless its charge is still undecided."""
+        """A first payment that nobody completed: canceled, invoice void. One that is still undecided gets another day."""
+        invoices = tx.invoices.lock_open_of_subscription(one.id)
+        attempts = tx.attempts.of_invoices([invoice.id for invoice in invoices])
+        if any(attempt.state in LIVE for some in attempts.values() for attempt in some):
+            tx.subscriptions.update([one._replace(due_at=now + timedelta(days=1))])
+            return
         pen = Pen(ended(one, SubscriptionState.CANCELED, now))
         pen.tell("subscription.canceled", reason="first payment not completed")
         pen.note("subscription.expired", one.id)
@@ -137,7 +141,7 @@ class Renewal:
 
         try:
             self._store.run(work)
-        except (SQLAlchemyError, BillingError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+        except POISON as error:
             log.exception("subscription %s is parked", subscription_id)
             reason = f"{type(error).__name__} while its invoice was opened; see the log"
             self._store.run(lambda tx: _park(tx, subscription_id, reason))

@@ -6,16 +6,15 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from billing import fault
 from billing.domain.attempt import AttemptState, ChargeAttempt
 from billing.domain.booking import Booking, Case, booked
 from billing.domain.evidence import Answered, PaymentFact, PaymentStatus, Reply, Silence, Unauthorized
 from billing.domain.policy import Policy
 from billing.domain.settlement import Evidence, NeverArrived, Rejected, Unsent, Verdict, Wait, judge
-from billing.errors import BillingError, GatewayError
+from billing.errors import GatewayError, InvariantBroken
 from billing.flow import journal
+from billing.flow.poison import POISON
 from billing.ports import Gateway
 from billing.store.unit import Store, Tx
 
@@ -116,7 +115,7 @@ class Settlement:
 
         try:
             verdicts = self._store.run(work(attempts))
-        except (SQLAlchemyError, BillingError, ArithmeticError, LookupError, TypeError, ValueError):
+        except (*POISON, InvariantBroken):
             if len(attempts) == 1:
                 raise
             log.exception("a batch of %d could not be booked; booking one by one", len(attempts))
@@ -134,7 +133,7 @@ class Settlement:
         for one in attempts:
             try:
                 verdicts += self._store.run(work([one]))
-            except (SQLAlchemyError, BillingError, ArithmeticError, LookupError, TypeError, ValueError):
+            except (*POISON, InvariantBroken):
                 log.exception("attempt %s could not be booked", one.merchant_uid)
                 verdicts.append(Wait(one.merchant_uid, one.invoice_id, "could not be booked; see the log"))
         return verdicts

@@ -81,6 +81,12 @@ class Invoices:
         free = {one.id: one for one in found}
         return [(one, free[one.subscription_id]) for one in due if one.subscription_id in free]
 
+    def due_ids(self, now: datetime, limit: int, *, buckets: range) -> list[str]:
+        """Up to `limit` open invoices whose next attempt is due, oldest first, locked by nobody."""
+        query = select(invoice.c.id).where(invoice.c.next_attempt_at <= now).order_by(invoice.c.next_attempt_at, invoice.c.id)
+        rows = self._connection.execute(in_buckets(query.limit(limit), invoice.c.bucket, buckets))
+        return list(rows.scalars())
+
     def lock(self, ids: Sequence[str]) -> list[tuple[Invoice, Subscription]]:
         """Lock these invoices with their subscriptions, in the one order everybody uses."""
         query = (

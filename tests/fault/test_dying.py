@@ -9,6 +9,7 @@ import pytest
 from billing import fault
 from billing.domain.attempt import AttemptState
 from billing.domain.subscription import SubscriptionState as S
+from billing.errors import DatabaseUnavailable
 from tests.kit.world import World
 
 DATABASE_POINTS = ["K00", "K01", "K02", "K03", "K08", "K09", "K10"]
@@ -120,3 +121,45 @@ def test_a_poison_subscription_is_parked_and_delays_nobody(world: World, monkeyp
     world.app.subscriptions.resume(poison, actor="admin")
     world.tick()
     assert world.states(poison) == ["paid", "paid"]
+
+
+def test_a_poison_invoice_is_parked_and_delays_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison, *healthy = [world.subscriber() for _ in range(4)]
+    world.at("2024-02-29 10:00")
+    from billing.flow import planning
+
+    honest = planning.planned
+
+    def spoiled(invoice, subscription, *given, **more):  # type: ignore[no-untyped-def]
+        if subscription.id == poison:
+            raise ArithmeticError("poison")
+        return honest(invoice, subscription, *given, **more)
+
+    monkeypatch.setattr(planning, "planned", spoiled)
+    world.tick()
+    for id in healthy:
+        assert world.states(id) == ["paid", "paid"]
+    assert "invoice.needs_attention" in world.topics(poison)
+    assert not world.tick()
+
+    monkeypatch.undo()
+    world.app.retry([world.invoice(poison).id])
+    assert world.states(poison) == ["paid", "paid"]
+
+
+def test_an_outage_of_the_database_parks_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [world.subscriber() for _ in range(3)]
+    world.at("2024-02-29 10:00")
+    from billing.flow import renewal
+
+    def outage(*_given: object, **_more: object) -> None:
+        raise DatabaseUnavailable("it restarts")
+
+    monkeypatch.setattr(renewal, "draft", outage)
+    with pytest.raises(DatabaseUnavailable):
+        world.tick()
+    monkeypatch.undo()
+    world.tick()
+    for id in ids:
+        assert world.subscription(id).parked_reason is None
+        assert world.states(id) == ["paid", "paid"]

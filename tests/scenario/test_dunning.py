@@ -140,3 +140,13 @@ def test_a_first_payment_nobody_completes_is_canceled_after_three_days(world: Wo
     assert world.subscription(mina).state is S.CANCELED
     assert world.invoice(mina).state is InvoiceState.VOID
     assert world.attempts(mina)[0].state is AttemptState.DECLINED
+
+
+def test_a_first_payment_that_is_still_undecided_is_not_canceled(world: World) -> None:
+    world.pg.fault("pending", times=1, value="5d")
+    mina = world.subscriber("pro-monthly")
+    world.days(4)
+    assert world.subscription(mina).state is S.INCOMPLETE
+    world.days(3)
+    assert world.subscription(mina).state is S.ACTIVE
+    assert world.states(mina) == ["paid"]

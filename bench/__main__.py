@@ -44,7 +44,7 @@ class Plan:
 
 FULL = Plan(
     rounds=3,
-    at_0={"sequential": 500, "threads": 1500, "engine": 6000},
+    at_0={"sequential": 500, "threads": 1500, "engine": 12_000},
     at_200={"sequential": 25, "threads": 600, "engine": 8000},
     batches=1600,
     clean=1000,
@@ -183,7 +183,7 @@ def judged(report: Report) -> list[dict[str, Any]]:
     (clean,) = report.of("engine, clean", 0)
     statements = [report.median(f"engine, batch {batch}", 0, "statements") for batch in BATCHES]
     slowest = max(one[kind]["claim_ms"] / report.claims[0][kind]["claim_ms"] for one in report.claims for kind in CLAIMS)
-    growths = [one["rss_thirds_mib"][2] / one["rss_thirds_mib"][0] for one in report.of("engine", 200)]
+    growths = [one["rss_thirds_mib"][2] / one["rss_thirds_mib"][0] for one in report.of("engine", 0)]
     growth = statistics.median(growths)
     return [
         _target("200 ms, 256 in flight: × loop with 32 threads", ratio(200), lambda it: it >= 10, "≥ 10"),

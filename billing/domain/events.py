@@ -6,7 +6,6 @@ a key that is the same however often it comes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import NamedTuple
@@ -14,8 +13,6 @@ from typing import NamedTuple
 Json = Mapping[str, object]
 
 NOTHING: Json = {}
-
-_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class Event(NamedTuple):
@@ -38,18 +35,13 @@ class AuditEntry(NamedTuple):
     details: Json = NOTHING
 
 
-def canonical(value: Json) -> str:
-    """JSON with sorted keys and no spaces: the same fact always hashes to the same digest."""
-    return _ENCODER.encode(value)
-
-
 def chained(previous: str, entry: AuditEntry, details: str, at: str) -> str:
     """The audit hash of `entry` after `previous`: changing an old row breaks every later one.
 
     The parts are joined by a sign that none of them contains, so no two entries hash alike.
 
     Args:
-        details: the entry's details as stored, in canonical form.
+        details: the entry's details as stored, letter for letter.
     """
     parts = (previous, at, entry.actor, entry.action, entry.subject, details)
     return sha256("\x1f".join(parts).encode()).hexdigest()

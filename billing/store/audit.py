@@ -8,9 +8,10 @@ from functools import lru_cache
 
 from sqlalchemy import Connection
 
-from billing.domain.events import AuditEntry, canonical, chained
+from billing.domain.events import AuditEntry, chained
 from billing.ports import NewId
 from billing.store import bulk
+from billing.store.encoding import encoded
 from billing.store.tables import audit
 
 CHAIN_START = "0" * 64
@@ -46,7 +47,7 @@ class AuditTrail:
         self._rows = []
 
     def _add(self, entry: AuditEntry, at: datetime, subscription_id: str | None, previous: str) -> str:
-        details = canonical(entry.details)
+        details = encoded(entry.details)
         digest = chained(previous, entry, details, stamp(at))
         self._rows.append(
             {

@@ -7,9 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from billing.domain.events import Event, canonical
+from billing.domain.events import Event
 from billing.ports import NewId
 from billing.store import bulk
+from billing.store.encoding import encoded
 from billing.store.tables import outbox_event
 
 
@@ -30,7 +31,7 @@ class Outbox:
                 "customer_id": event.customer_id,
                 "subscription_id": event.subscription_id,
                 "version": event.version,
-                "payload": canonical(event.payload),
+                "payload": encoded(event.payload),
                 "occurred_at": at,
                 "delivered_at": None,
             }

@@ -546,7 +546,6 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "total >= 0 AND tax_free BETWEEN 0 AND total AND vat BETWEEN 0 AND total", name=op.f("billing_invoice_amounts_check")
         ),
-        sa.ForeignKeyConstraint(["customer_id"], ["billing_customer.id"], name=op.f("billing_invoice_customer_id_fkey")),
         sa.ForeignKeyConstraint(
             ["subscription_id"], ["billing_subscription.id"], name=op.f("billing_invoice_subscription_id_fkey")
         ),
@@ -618,11 +617,7 @@ def upgrade() -> None:
         sa.CheckConstraint("amount > 0", name=op.f("billing_attempt_amount_positive_check")),
         sa.CheckConstraint("length(merchant_uid) BETWEEN 12 AND 40", name=op.f("billing_attempt_merchant_uid_length_check")),
         sa.CheckConstraint("seq BETWEEN 1 AND 16", name=op.f("billing_attempt_seq_range_check")),
-        sa.ForeignKeyConstraint(["customer_id"], ["billing_customer.id"], name=op.f("billing_attempt_customer_id_fkey")),
         sa.ForeignKeyConstraint(["invoice_id"], ["billing_invoice.id"], name=op.f("billing_attempt_invoice_id_fkey")),
-        sa.ForeignKeyConstraint(
-            ["subscription_id"], ["billing_subscription.id"], name=op.f("billing_attempt_subscription_id_fkey")
-        ),
         sa.PrimaryKeyConstraint("id", name=op.f("billing_attempt_pkey")),
         sa.UniqueConstraint("invoice_id", "seq", name=op.f("billing_attempt_invoice_id_seq_key")),
         sa.UniqueConstraint("merchant_uid", name=op.f("billing_attempt_merchant_uid_key")),
@@ -677,7 +672,6 @@ def upgrade() -> None:
         sa.Column("natural_days", sa.Integer(), nullable=False),
         sa.CheckConstraint("part_days BETWEEN 1 AND natural_days", name=op.f("billing_invoice_line_part_of_a_period_check")),
         sa.ForeignKeyConstraint(["invoice_id"], ["billing_invoice.id"], name=op.f("billing_invoice_line_invoice_id_fkey")),
-        sa.ForeignKeyConstraint(["price_id"], ["billing_price.id"], name=op.f("billing_invoice_line_price_id_fkey")),
         sa.PrimaryKeyConstraint("invoice_id", "position", name=op.f("billing_invoice_line_pkey")),
     )
     op.create_table(

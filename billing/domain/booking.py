@@ -248,7 +248,7 @@ def _waiting(verdict: Wait, case: Case, evidence: Evidence, pen: Pen, patience: 
         refusal=_refusal(evidence.reply) or attempt.refusal,
         hint_imp_uid=_hint(evidence.reply) or attempt.hint_imp_uid,
     )
-    if verdict.is_negative and evidence.absence_counts and attempt.first_negative_at is None:
+    if verdict.is_negative and attempt.first_negative_at is None:
         waiting = waiting._replace(first_negative_at=now)
     if attempt.superseded_at is None and is_superseded(attempt, evidence.token_fp):
         waiting = waiting._replace(superseded_at=now)

@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import certifi
 
+from billing import fault
 from billing.errors import SettingsError
 from billing.gateway.connection import Address, Broken, Connection, NotConnected, Timeouts
 from billing.ports import Token
@@ -161,6 +162,7 @@ class Http:
             headers["authorization"] = f"Bearer {token.value}"
         if body is not None:
             headers |= {"content-type": "application/json", "content-length": str(len(body))}
+        fault.point("K05")
         try:
             answer = self._handler(method, self._prefix + target, headers, body or b"")
         except ConnectionRefusedError:
@@ -169,6 +171,7 @@ class Http:
             return Lost(True, f"no answer within {self._timeouts.read:g} s")
         except OSError:
             return Lost(True, "the connection broke")
+        fault.point("K06")
         return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
     def _connection(self) -> Connection:

@@ -72,6 +72,36 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing(world: World) -> N
     assert len(world.pg.kept()) == 2
 
 
+def test_a_worker_whose_attempt_was_taken_by_another_does_not_send_it(world: World) -> None:
+    mina = world.subscriber()
+    world.at("2024-02-29 10:00")
+    fault.arm("K02=error")
+    with pytest.raises(fault.InjectedFault):
+        world.tick()
+    fault.arm("")
+    stale = world.attempts(mina)[-1]
+    world.later(minutes=4)
+    with world.app.store.begin() as tx:
+        assert tx.attempts.claim([stale.id], tx.now, tx.now + world.app.policy.patience.lease)
+
+    arrivals = len(world.pg.arrivals())
+    assert world.app.charging.drive([stale], began=world.clock.monotonic()) == []
+    assert len(world.pg.arrivals()) == arrivals
+    assert world.states(mina)[-1] == "planned"
+
+
+def test_who_does_not_hold_an_attempt_books_nothing_from_an_absence(world: World) -> None:
+    mina = world.subscriber()
+    world.at("2024-02-29 10:00")
+    fault.arm("K03=error")
+    with pytest.raises(fault.InjectedFault):
+        world.tick()
+    fault.arm("")
+    before = world.attempts(mina)[-1]
+    world.app.settle([before.merchant_uid])
+    assert world.attempts(mina)[-1] == before
+
+
 def test_a_worker_that_slept_before_the_send_sends_nothing(world: World) -> None:
     """The gate: a claim from more than a third of a lease ago goes back unsent."""
     mina = world.subscriber()

@@ -68,8 +68,10 @@ def test_a_request_that_never_arrived_is_repeated_under_its_own_number_once_the_
     uid = world.attempts(ids[0])[-1].merchant_uid
     before = len(world.pg.arrivals())
 
-    world.later(minutes=20).tick()
-    assert world.states(ids[0])[-1] == "unknown", "the token it carried still lives: it may arrive yet"
+    for _ in range(5):
+        world.later(minutes=5).tick()
+        assert world.states(ids[0])[-1] == "unknown", "the token it carried still lives: it may arrive yet"
+    assert len(world.pg.arrivals()) == before
     world.until_decided()
 
     one_charge_each(world, ids)
@@ -181,3 +183,31 @@ def test_a_frozen_engine_charges_nothing_and_still_settles(world: World) -> None
         world.tick()
     world.app.settle([one.merchant_uid for id in ids for one in world.attempts(id)])
     one_charge_each(world, ids)
+
+
+def test_one_look_that_finds_nothing_is_never_enough(world: World) -> None:
+    ids = due(world)
+    world.pg.fault("lost_request", times=1)
+    world.tick()
+    before = len(world.pg.arrivals())
+    world.later(hours=25).tick()
+    assert world.states(ids[0])[-1] == "unknown"
+    assert len(world.pg.arrivals()) == before
+    world.later(minutes=10)
+    world.until_decided()
+    one_charge_each(world, ids)
+
+
+def test_a_charge_that_leaves_a_day_late_uses_up_the_day_it_leaves_on(world: World) -> None:
+    """Its day was taken when it was planned; without the second one a new card would be charged within the hour."""
+    (mina,) = due(world)
+    world.pg.fault("refuse_connection", times=1)
+    assert world.tick()["unsent"] == 1
+    world.pg.fault("decline", times=1)
+    assert world.later(days=1).tick()["declined"] == 1
+
+    world.card(world.subscription(mina).customer_id)
+    world.later(hours=1).tick()
+    assert world.states(mina) == ["paid", "declined"]
+    world.later(days=1).tick()
+    assert world.states(mina) == ["paid", "declined", "paid"]

@@ -7,6 +7,7 @@ the clients' own live tests assert.
 
 import asyncio
 import json
+from importlib import import_module
 from types import SimpleNamespace
 
 import httpx
@@ -39,7 +40,7 @@ class TestIamportRestClient:
 
     @pytest.fixture
     def iamport(self, pg):
-        module = pytest.importorskip("iamport", reason="iamport-rest-client is not installed")
+        module = import_module("iamport")
         with_client = module.Iamport(imp_key=KEY, imp_secret=SECRET, imp_url=f"{pg.url}/")
         yield with_client
         with_client.requests_session.close()
@@ -106,12 +107,12 @@ class TestIamporter:
 
     @pytest.fixture
     def client(self, pg):
-        module = pytest.importorskip("iamporter", reason="iamporter is not installed")
+        module = import_module("iamporter")
         return module.Iamporter(imp_key=KEY, imp_secret=SECRET, imp_url=pg.url)
 
     @pytest.fixture
     def error(self):
-        return pytest.importorskip("iamporter").errors.ImpApiError
+        return import_module("iamporter").errors.ImpApiError
 
     def test_a_key_is_issued_charged_and_deleted(self, client):
         client.create_billkey(customer_uid="porter", **CARD, customer_info={"name": "김미나"})
@@ -163,7 +164,7 @@ class TestIamporter:
         assert refused.value.response.message == USED
 
     def test_a_wrong_secret_is_its_own_error(self, pg):
-        iamporter = pytest.importorskip("iamporter")
+        iamporter = import_module("iamporter")
         with pytest.raises(iamporter.errors.ImpUnAuthorized) as refused:
             iamporter.Iamporter(imp_key=KEY, imp_secret="wrong", imp_url=pg.url)
 
@@ -174,7 +175,7 @@ class TestAsyncIamport:
     """PyPI async-iamport 0.2.0: JSON bodies over aiohttp, the token kept until a minute before its expiry."""
 
     def test_a_life_of_a_key(self, pg):
-        async_iamport = pytest.importorskip("async_iamport", reason="async-iamport is not installed")
+        async_iamport = import_module("async_iamport")
 
         async def life():
             client = async_iamport.AsyncIamport(imp_key=KEY, imp_secret=SECRET, imp_url=pg.url)

@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     mode: Mode = Mode.SANDBOX
     database_url: SecretStr = SecretStr("sqlite:///billing.db")
     gateway_url: str = ""
-    imp_key: str = ""
+    imp_key: SecretStr = SecretStr("")
     imp_secret: SecretStr = SecretStr("")
     pg: str = ""
     time_zone: str = "Asia/Seoul"
@@ -72,8 +72,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_the_mode(self) -> Settings:
-        if self.mode is not Mode.SANDBOX and not (self.imp_key and self.imp_secret.get_secret_value()):
-            missing = "BILLING_IMP_SECRET" if self.imp_key else "BILLING_IMP_KEY"
+        if self.mode is not Mode.SANDBOX and not all(self._given()):
+            missing = "BILLING_IMP_SECRET" if self._given()[0] else "BILLING_IMP_KEY"
             raise ValueError(f"{missing}: is missing; mode {self.mode} needs the REST API key and secret of the PortOne console")
         if self.mode is Mode.LIVE:
             for name, is_wrong in {
@@ -128,8 +128,12 @@ class Settings(BaseSettings):
     def credentials(self) -> tuple[str, str]:
         """API key and secret; sandbox mode knows its own."""
         if self.mode is Mode.SANDBOX:
-            return self.imp_key or SANDBOX_KEY, self.imp_secret.get_secret_value() or SANDBOX_SECRET
-        return self.imp_key, self.imp_secret.get_secret_value()
+            key, secret = self._given()
+            return key or SANDBOX_KEY, secret or SANDBOX_SECRET
+        return self._given()
+
+    def _given(self) -> tuple[str, str]:
+        return self.imp_key.get_secret_value(), self.imp_secret.get_secret_value()
 
 
 def parsed_hours(value: str) -> tuple[time, time | None]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from hashlib import sha256
+from typing import Any
 from zoneinfo import available_timezones
 
-from billing.errors import RuleError
+from billing.errors import IllegalTransition, RuleError
 
 BUCKETS = 256
 
@@ -77,6 +78,13 @@ class KeyFact:
     card_type: int | None = None
     inserted: int = 0
     updated: int = 0
+
+
+def moved(key: BillingKey, there: KeyState, **changes: Any) -> BillingKey:
+    """The key in state `there`; raise `IllegalTransition` where no arrow leads: a removed card never comes back."""
+    if there not in KEY_ARROWS[key.state]:
+        raise IllegalTransition(f"card {key.customer_uid}", key.state, there, "register the card again")
+    return replace(key, state=there, **changes)
 
 
 def bucket_of(customer_id: str) -> int:

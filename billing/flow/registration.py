@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from billing.domain.attempt import LIVE
-from billing.domain.customer import BillingKey, Customer, KeyFact, KeyState
+from billing.domain.customer import BillingKey, Customer, KeyFact, KeyState, moved
 from billing.domain.events import AuditEntry, Event
 from billing.domain.evidence import Refusal
 from billing.domain.invoice import Collection
@@ -150,7 +150,7 @@ class Registration:
         return key
 
     def _refused(self, tx: Tx, pending: BillingKey, reason: str, actor: str) -> CardRefused:
-        tx.customers.update_keys([replace(pending, state=KeyState.REMOVED, removed_at=tx.now)])
+        tx.customers.update_keys([moved(pending, KeyState.REMOVED, removed_at=tx.now)])
         tx.audit.note(AuditEntry(actor, "card.refused", pending.customer_uid, {"reason": reason}), tx.now)
         tx.audit.flush()
         return CardRefused(pending.customer_id, reason)
@@ -161,9 +161,9 @@ class Registration:
         mine = next(key for key in keys if key.customer_uid == fact.customer_uid)
         if mine.state is KeyState.CURRENT:
             return mine
-        current = replace(
+        current = moved(
             mine,
-            state=KeyState.CURRENT,
+            KeyState.CURRENT,
             pg_provider=fact.pg_provider,
             pg_id=fact.pg_id,
             card_name=fact.card_name,
@@ -171,7 +171,7 @@ class Registration:
             card_type=fact.card_type,
             confirmed_at=tx.now,
         )
-        replaced = [replace(key, state=KeyState.RETIRED) for key in keys if key.state is KeyState.CURRENT]
+        replaced = [moved(key, KeyState.RETIRED) for key in keys if key.state is KeyState.CURRENT]
         tx.customers.update_keys([*replaced, current])
         failed = [invoice for invoice, _ in tx.invoices.lock_open_of(owner.id) if invoice.first_failed_at is not None]
         undecided = tx.attempts.of_invoices([one.id for one in failed])
@@ -189,7 +189,7 @@ class Registration:
         return current
 
     def _removed(self, tx: Tx, key: BillingKey, actor: str) -> BillingKey:
-        gone = replace(key, state=KeyState.REMOVED, removed_at=tx.now)
+        gone = moved(key, KeyState.REMOVED, removed_at=tx.now)
         tx.customers.update_keys([gone])
         tx.audit.note(AuditEntry(actor, "card.removed", key.customer_uid, {"customer": key.customer_id}), tx.now)
         tx.audit.flush()

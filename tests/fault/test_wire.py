@@ -109,9 +109,10 @@ def test_dead_credentials_halt_the_channel_and_consume_no_attempt(world: World) 
 
 def test_a_slowed_down_channel_is_no_decline(world: World) -> None:
     ids = due(world)
-    world.pg.fault("rate_limit", times=1, value=1)
+    world.pg.fault("rate_limit", times=1, value=120)
     world.tick()
     assert "charge.declined" not in world.topics(ids[0])
+    assert not world.later(seconds=110).tick(), "Retry-After is honoured"
     world.until_decided()
     one_charge_each(world, ids)
 

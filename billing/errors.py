@@ -12,8 +12,7 @@ BillingError
 │       └── CredentialsRefused   the PG does not accept our API key
 └── InvariantBroken       stop and call someone                              exit 4
     ├── Frozen            charging is switched off
-    ├── GuardMissing      the database no longer refuses what it must refuse
-    └── BooksDisagree     `verify` found a difference
+    └── GuardMissing      the database no longer refuses what it must refuse
 """
 
 from __future__ import annotations
@@ -89,7 +88,3 @@ class Frozen(InvariantBroken):
 
 class GuardMissing(InvariantBroken):
     """The database lacks an index, CHECK or trigger that refuses double charges."""
-
-
-class BooksDisagree(InvariantBroken):
-    """Ledger, payments, attempts and the PG's records do not add up to the same."""

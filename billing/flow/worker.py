@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +14,6 @@ from billing.flow.registration import Registration
 from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
 from billing.store.unit import Store
-
-log = logging.getLogger("billing.worker")
 
 
 class Worker:

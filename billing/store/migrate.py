@@ -20,7 +20,6 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, MetaData
 
-import billing
 from billing.errors import DatabaseUnavailable, RuleError
 from billing.store.engine import READ_ONLY, translated
 from billing.store.guards import assert_guarded
@@ -114,7 +113,7 @@ def _rendered(kind: str, item: object, _context: object) -> str | bool:
 
 def scripts() -> Path:
     """The folder of the migrations: inside an installed wheel, or beside the package in a checkout."""
-    package = Path(billing.__file__).parent
+    package = Path(__file__).parents[1]
     packed = package / "_migrations"
     return packed if packed.is_dir() else package.parent / "migrations"
 

@@ -83,13 +83,3 @@ class Subscriptions:
         if row is None:
             raise NotFound("subscription", subscription_id)
         return subscription_of(row)
-
-    def lock_of(self, customer_id: str) -> list[Subscription]:
-        """Lock all subscriptions of one customer."""
-        query = (
-            select(*subscription_columns)
-            .where(subscription.c.customer_id == customer_id)
-            .order_by(subscription.c.id)
-            .with_for_update()
-        )
-        return [subscription_of(row) for row in self._connection.execute(query).all()]

@@ -21,14 +21,19 @@ def _disarmed() -> Iterator[None]:
     fault.arm("")
 
 
-@pytest.mark.parametrize("point", DATABASE_POINTS)
-def test_the_next_worker_finishes_what_a_dead_one_left(world: World, point: str) -> None:
-    ids = [world.subscriber() for _ in range(3)]
-    world.at("2024-02-29 10:00")
+def dies_at(world: World, point: str) -> None:
+    """One pass of a worker that dies at this point."""
     fault.arm(f"{point}=error")
     with pytest.raises(fault.InjectedFault):
         world.tick()
     fault.arm("")
+
+
+@pytest.mark.parametrize("point", DATABASE_POINTS)
+def test_the_next_worker_finishes_what_a_dead_one_left(world: World, point: str) -> None:
+    ids = [world.subscriber() for _ in range(3)]
+    world.at("2024-02-29 10:00")
+    dies_at(world, point)
 
     world.later(minutes=4).tick()
     world.until_decided()
@@ -45,10 +50,7 @@ def test_the_next_worker_finishes_what_a_dead_one_left(world: World, point: str)
 def test_nobody_touches_an_attempt_while_its_holder_may_still_be_alive(world: World, point: str) -> None:
     mina = world.subscriber()
     world.at("2024-02-29 10:00")
-    fault.arm(f"{point}=error")
-    with pytest.raises(fault.InjectedFault):
-        world.tick()
-    fault.arm("")
+    dies_at(world, point)
     world.later(seconds=170)
     assert not world.tick()
     assert world.states(mina)[-1] == "sending"
@@ -58,10 +60,7 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing(world: World) -> N
     """SIGSTOP after the claim, for longer than the lease: the fence of the next taker is higher."""
     mina = world.subscriber()
     world.at("2024-02-29 10:00")
-    fault.arm("K02=error")
-    with pytest.raises(fault.InjectedFault):
-        world.tick()
-    fault.arm("")
+    dies_at(world, "K02")
     stale = world.attempts(mina)[-1]
     world.later(minutes=4).tick()
     assert world.states(mina)[-1] == "paid"
@@ -75,10 +74,7 @@ def test_a_worker_that_slept_through_its_lease_writes_nothing(world: World) -> N
 def test_a_worker_whose_attempt_was_taken_by_another_does_not_send_it(world: World) -> None:
     mina = world.subscriber()
     world.at("2024-02-29 10:00")
-    fault.arm("K02=error")
-    with pytest.raises(fault.InjectedFault):
-        world.tick()
-    fault.arm("")
+    dies_at(world, "K02")
     stale = world.attempts(mina)[-1]
     world.later(minutes=4)
     with world.app.store.begin() as tx:
@@ -93,10 +89,7 @@ def test_a_worker_whose_attempt_was_taken_by_another_does_not_send_it(world: Wor
 def test_who_does_not_hold_an_attempt_books_nothing_from_an_absence(world: World) -> None:
     mina = world.subscriber()
     world.at("2024-02-29 10:00")
-    fault.arm("K03=error")
-    with pytest.raises(fault.InjectedFault):
-        world.tick()
-    fault.arm("")
+    dies_at(world, "K03")
     before = world.attempts(mina)[-1]
     world.app.settle([before.merchant_uid])
     assert world.attempts(mina)[-1] == before
@@ -106,10 +99,7 @@ def test_a_worker_that_slept_before_the_send_sends_nothing(world: World) -> None
     """The gate: a claim from more than a third of a lease ago goes back unsent."""
     mina = world.subscriber()
     world.at("2024-02-29 10:00")
-    fault.arm("K01=error")
-    with pytest.raises(fault.InjectedFault):
-        world.tick()
-    fault.arm("")
+    dies_at(world, "K01")
     world.later(minutes=4)
     with world.app.store.begin() as tx:
         held = tx.attempts.claim([world.attempts(mina)[-1].id], tx.now, tx.now + world.app.policy.patience.lease)

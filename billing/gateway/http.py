@@ -4,9 +4,9 @@ Why no HTTP client: a client adds what the caller of a PG must not have (redirec
 environment, a netrc, retries, an INFO line with the full URL) and a pool that all threads share under one
 lock. With 256 requests in flight `httpx.Client` fell from thousands of requests a second to a crawl, and
 now and then closed a connection under a neighbour's feet ("Bad file descriptor"), which on a charge is an
-unknown outcome. CPU for one charge on one thread: 344 µs through httpx's transport, 190 µs through httpcore,
-about 70 µs here. So every call under way owns one connection (`connection.py`), taken from a stack of idle
-ones and put back afterwards. That needs no lock (a deque is atomic), never waits for a pool, and leaves one
+unknown outcome. On one thread a charge costs a fifth to an eighth of its CPU here (`python -m bench.wire`). So
+every call under way owns one connection (`connection.py`), taken from a stack of idle ones and put back
+afterwards. That needs no lock (a deque is atomic), never waits for a pool, and leaves one
 neighbour's trouble with the neighbour.
 """
 

@@ -4,10 +4,20 @@
 stops itself (`stop`, until someone sends SIGCONT) or raises (`error`); `@2` means at the second
 passing. Refused in live mode. The points, in the order a renewal passes them:
 
-    K00 before claim            K03 armed, before connect      K09 inside the settling transaction
-    K01 claim committed         K04 right before the send      K10 settled and committed
-    K02 probe answered          K05 all bytes sent             K08 looked up, before settling
-                                K06 answer begun, not read     K07 answer read, not parsed
+    K00 before claim            K05 all bytes sent             K10 settled and committed
+    K01 claim committed         K06 answer begun, not read     K11 before the outbox is read
+    K02 probe answered          K07 answer read, not parsed    K12 event handed over, not marked
+    K03 armed, before connect   K08 looked up, before settling K13 event marked as delivered
+    K04 right before the send   K09 inside the settling transaction
+
+and a webhook, a refund and a migration:
+
+    W1 received, not stored     R1 planned                     M1 before the first statement
+    W2 stored, not answered     R2 armed                       M2 inside a revision
+    W3 answered, not fetched    R3 sent                        M3 migrated, guards not checked
+    W4 fetched, not settled     R4 answered, not looked up     M4 guards checked
+                                R5 inside the settling transaction
+                                R6 settled and committed
 """
 
 from __future__ import annotations
@@ -23,7 +33,12 @@ class InjectedFault(RuntimeError):
     """Raised at a point armed with `error`."""
 
 
-POINTS = ("K00", "K01", "K02", "K03", "K04", "K05", "K06", "K07", "K08", "K09", "K10")
+POINTS = (
+    *(f"K{number:02d}" for number in range(14)),
+    *(f"W{number}" for number in range(1, 5)),
+    *(f"R{number}" for number in range(1, 7)),
+    *(f"M{number}" for number in range(1, 5)),
+)
 
 _ACTIONS: dict[str, Callable[[str], None]] = {}
 _armed: dict[str, tuple[str, int]] = {}

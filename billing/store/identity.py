@@ -20,6 +20,9 @@ class Identity:
     mode: str
     api_key_fp: str
     created_at: datetime
+    database_fp: str = ""
+    timeline: int = 0
+    instance_fp: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,7 @@ class Freeze:
     reason: str
     actor: str
     changed_at: datetime
+    cause: str = "operator"
 
 
 _IDENTITY, _FREEZE = Mapper(Identity, identity), Mapper(Freeze, freeze)

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from billing.domain.attempt import LIVE, AttemptState
 from billing.domain.customer import KeyState
 from billing.domain.invoice import Collection, InvoiceState
+from billing.domain.refund import RefundState
 from billing.domain.subscription import SubscriptionState
 
 metadata = MetaData(
@@ -93,6 +94,10 @@ identity = Table(
     Column("uid_prefix", String(4), nullable=False),
     Column("mode", String(8), nullable=False),
     Column("api_key_fp", String(64), nullable=False),
+    # Where this ledger lives: a copy of the rows stands in another place. Empty until `billing init` has seen it.
+    Column("database_fp", String(64), nullable=False, server_default=""),
+    Column("timeline", Integer, nullable=False, server_default="0"),
+    Column("instance_fp", String(64), nullable=False, server_default=""),
     Column("created_at", Instant, nullable=False),
     CheckConstraint("id = 1", name="single"),
     CheckConstraint("mode IN ('live', 'sandbox', 'test')", name="mode_known"),
@@ -105,6 +110,8 @@ freeze = Table(
     Column("is_frozen", Boolean, nullable=False),
     Column("reason", Text, nullable=False),
     Column("actor", String(200), nullable=False),
+    # Who may lift it: an operator's own word, or only a clean comparison with the PG.
+    Column("cause", String(16), nullable=False, server_default="operator"),
     Column("changed_at", Instant, nullable=False),
     CheckConstraint("id = 1", name="single"),
 )
@@ -432,23 +439,40 @@ refund = Table(
     metadata,
     Column("id", ID, primary_key=True),
     Column("imp_uid", String(64), ForeignKey(payment.c.imp_uid), nullable=False),
-    Column("amount", BigInteger, nullable=False),
-    Column("checksum", BigInteger, nullable=False),
-    Column("state", String(8), nullable=False),
+    Column("invoice_id", ID, nullable=False),  # the payment's
+    Column("request_key", String(120), nullable=False, unique=True),
+    Column("origin", String(8), nullable=False),
+    Column("actor", String(200), nullable=False),
     Column("reason", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("tax_free", BigInteger, nullable=False, server_default="0"),
+    Column("vat", BigInteger, nullable=False, server_default="0"),
+    Column("checksum", BigInteger),
+    Column("state", String(8), nullable=False),
+    Column("fence", BigInteger, nullable=False, server_default="0"),
+    Column("wire_count", Integer, nullable=False, server_default="0"),
+    Column("looks", Integer, nullable=False, server_default="0"),
+    Column("wake_at", Instant),
+    Column("sent_at", Instant),
+    Column("refusal", Text),
     Column("cancellation_id", String(64)),
     Column("created_at", Instant, nullable=False),
     Column("moved_at", Instant, nullable=False),
+    _one_of("state", RefundState),
+    CheckConstraint("origin IN ('operator', 'pg', 'surplus')", name="origin_known"),
     CheckConstraint("amount > 0", name="amount_positive"),
-    CheckConstraint("checksum >= amount", name="checksum_covers_amount"),
-    CheckConstraint("state IN ('done', 'planned', 'refused', 'sending', 'unknown')", name="state_known"),
+    CheckConstraint("tax_free BETWEEN 0 AND amount AND vat BETWEEN 0 AND amount", name="amounts"),
+    CheckConstraint("checksum IS NULL OR checksum >= amount", name="checksum_covers_amount"),
+    CheckConstraint("state NOT IN ('sending', 'unknown') OR checksum IS NOT NULL", name="armed_means_checked"),
     Index("billing_refund_payment_idx", "imp_uid"),
+    # Several may be planned; at most one of a payment is on the wire, because each moves the balance the next one names.
     Index(
-        "billing_refund_one_live",
+        "billing_refund_one_in_flight",
         "imp_uid",
         unique=True,
-        postgresql_where=text("state IN ('planned', 'sending', 'unknown')"),
-        sqlite_where=text("state IN ('planned', 'sending', 'unknown')"),
+        postgresql_where=text("state IN ('sending', 'unknown')"),
+        sqlite_where=text("state IN ('sending', 'unknown')"),
     ),
     Index(
         "billing_refund_one_cancellation",
@@ -456,6 +480,13 @@ refund = Table(
         unique=True,
         postgresql_where=text("cancellation_id IS NOT NULL"),
         sqlite_where=text("cancellation_id IS NOT NULL"),
+    ),
+    Index(
+        "billing_refund_wake_idx",
+        "wake_at",
+        "id",
+        postgresql_where=text("wake_at IS NOT NULL"),
+        sqlite_where=text("wake_at IS NOT NULL"),
     ),
 )
 
@@ -506,14 +537,58 @@ webhook_inbox = Table(
     Column("status", String(20), nullable=False),
     Column("source_ip", String(45), nullable=False),
     Column("received_at", Instant, nullable=False),
+    Column("last_received_at", Instant, nullable=False),
     Column("times_received", Integer, nullable=False, server_default="1"),
+    Column("looks", Integer, nullable=False, server_default="0"),
+    Column("wake_at", Instant),
     Column("settled_at", Instant),
     Column("outcome", String(40)),
     Index(
-        "billing_webhook_inbox_pending_idx",
-        "received_at",
-        postgresql_where=text("settled_at IS NULL"),
-        sqlite_where=text("settled_at IS NULL"),
+        "billing_webhook_inbox_wake_idx",
+        "wake_at",
+        "id",
+        postgresql_where=text("wake_at IS NOT NULL"),
+        sqlite_where=text("wake_at IS NOT NULL"),
+    ),
+    Index("billing_webhook_inbox_imp_uid_idx", "imp_uid"),
+)
+
+reconciliation = Table(
+    "billing_reconciliation",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("until", Instant, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("finished_at", Instant, nullable=False),
+    Column("payments", Integer, nullable=False),
+    Column("settled", Integer, nullable=False),
+    Column("findings", Integer, nullable=False),
+    Index("billing_reconciliation_until_idx", "until"),
+)
+
+finding = Table(
+    "billing_finding",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("kind", String(24), nullable=False),
+    Column("ref", String(80), nullable=False),
+    Column("imp_uid", String(64), nullable=False),
+    Column("merchant_uid", String(80), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("details", Text, nullable=False),
+    Column("found_at", Instant, nullable=False),
+    Column("explained_at", Instant),
+    Column("explained_by", String(200)),
+    Column("explanation", Text),
+    UniqueConstraint("kind", "ref"),
+    Index(
+        "billing_finding_unexplained_idx",
+        "kind",
+        "id",
+        postgresql_where=text("explained_at IS NULL"),
+        sqlite_where=text("explained_at IS NULL"),
     ),
 )
 

@@ -23,15 +23,11 @@ from sqlalchemy import Table
 
 from billing.domain import attempt as attempts
 from billing.domain import invoice as invoices
+from billing.domain import refund as refunds
 from billing.store import tables
 
 State = TypeVar("State", bound=str)
 
-REFUND_ARROWS = {
-    "planned": {"sending", "refused"},
-    "sending": {"unknown", "done", "refused"},
-    "unknown": {"sending", "done", "refused"},
-}
 PAYMENT_ARROWS = {"mismatch": {"invoice", "surplus"}}
 
 
@@ -103,9 +99,21 @@ def _payment_rules() -> Iterator[Refusal]:
 
 def _refund_rules() -> Iterator[Refusal]:
     table = tables.refund
+    terms = (
+        "id", "imp_uid", "invoice_id", "request_key", "origin", "actor", "amount", "currency", "tax_free", "vat", "created_at",
+    )  # fmt: skip
     yield _starts(table, "state", "planned", "a refund begins as planned")
-    yield _arrows(table, "state", REFUND_ARROWS, "a refund has no such arrow between these states")
-    yield _fixed(table, ("id", "imp_uid", "amount", "checksum", "created_at"), "what a refund gives back never changes")
+    yield _arrows(table, "state", refunds.ARROWS, "a refund has no such arrow between these states")
+    yield _fixed(table, terms, "what a refund gives back never changes")
+    yield Refusal(
+        f"{table.name}_checksum_stays",
+        table.name,
+        "BEFORE UPDATE OF checksum",
+        "OLD.state <> 'planned' AND (NEW.checksum IS NULL OR NEW.checksum <> OLD.checksum)",
+        "a refund that may be on the wire is repeated under its own checksum",
+    )
+    yield _grows(table, "fence", "the fence of a refund never goes back")
+    yield _grows(table, "wire_count", "what was sent cannot be unsent")
     yield _set_once(table, "cancellation_id", "the PG's number of a refund never changes")
     yield from _never_gone(table, "a refund is never deleted")
 
@@ -119,12 +127,16 @@ def _starts(table: Table, column: str, first: str, message: str) -> Refusal:
 
 def _arrows(table: Table, column: str, arrows: Mapping[State, Iterable[State]], message: str) -> Refusal:
     legal = " OR ".join(
-        f"OLD.{column} = '{here}' AND NEW.{column} IN ({', '.join(repr(str(there)) for there in sorted(ends))})"
-        for here, ends in sorted(arrows.items())
-        if ends
+        f"OLD.{column} = '{here}' AND NEW.{column} {_among(ends)}" for here, ends in sorted(arrows.items()) if ends
     )
     condition = f"OLD.{column} <> NEW.{column} AND NOT ({legal})"
     return Refusal(f"{table.name}_arrows", table.name, f"BEFORE UPDATE OF {column}", condition, message)
+
+
+def _among(states: Iterable[str]) -> str:
+    """The condition as PostgreSQL keeps it: one value is compared, several are listed."""
+    listed = [repr(str(one)) for one in sorted(states)]
+    return f"= {listed[0]}" if len(listed) == 1 else f"IN ({', '.join(listed)})"
 
 
 def _fixed(table: Table, columns: Iterable[str], message: str) -> Refusal:
@@ -167,11 +179,9 @@ def _all_but(table: Table, free: str) -> tuple[str, ...]:
 
 # --- statements ---------------------------------------------------------------------------------
 
-_RESERVED = (
-    "COALESCE((SELECT SUM(amount) FROM billing_refund"
-    " WHERE imp_uid = NEW.imp_uid AND state IN ('planned', 'sending', 'unknown')), 0)"
-)
-_DONE = "COALESCE((SELECT SUM(amount) FROM billing_refund WHERE imp_uid = NEW.imp_uid AND state = 'done'), 0)"
+_SUM = "COALESCE((SELECT SUM(amount) FROM billing_refund WHERE imp_uid = NEW.imp_uid AND state {}), 0)"
+_RESERVED = _SUM.format(_among(refunds.RESERVED))
+_DONE = _SUM.format(_among({refunds.RefundState.DONE}))
 _COUNT = f"UPDATE billing_payment SET refund_reserved = {_RESERVED}, refunded = {_DONE} WHERE imp_uid = NEW.imp_uid;"
 _DISAGREES = f"NEW.refund_reserved <> {_RESERVED} OR NEW.refunded <> {_DONE}"
 _DISAGREES_MESSAGE = "what was refunded of a payment is the sum of its refunds"

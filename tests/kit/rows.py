@@ -113,8 +113,15 @@ def refund(conn: Connection, /, **given: Any) -> Values:
     """A planned refund of 1,000; `imp_uid` names its payment."""
     if "imp_uid" not in given:
         given["imp_uid"] = payment(conn)["imp_uid"]
-    own = {"id": new_id("refund"), "amount": 1000, "checksum": 9900, "state": "planned", "reason": "asked for"}
-    return put(conn, tables.refund, {**own, "created_at": NOW, "moved_at": NOW, **given})
+    own = {
+        "id": new_id("refund"),
+        "invoice_id": new_id("invoice"),
+        "request_key": new_id("key"),
+        "origin": "operator",
+        "actor": "test",
+    }
+    money = {"amount": 1000, "currency": "KRW", "checksum": 9900, "state": "planned", "reason": "asked for"}
+    return put(conn, tables.refund, {**own, **money, "created_at": NOW, "moved_at": NOW, **given})
 
 
 def ledger_transfer(conn: Connection, /, **given: Any) -> Values:

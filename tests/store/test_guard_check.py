@@ -35,16 +35,18 @@ def test_the_guards_against_a_double_charge_are_among_them() -> None:
             "billing_attempt_one_live", "billing_attempt_one_paid", "billing_attempt_one_imp_uid",
             "billing_attempt_merchant_uid_key", "billing_attempt_invoice_id_seq_key", "billing_attempt_arrows",
             "billing_charge_day_pkey", "billing_invoice_subscription_id_purpose_period_index_key",
-            "billing_payment_pkey", "billing_payment_not_over_refunded_check", "billing_refund_one_live",
+            "billing_payment_pkey", "billing_payment_not_over_refunded_check", "billing_refund_one_in_flight",
             "billing_ledger_transfer_kind_ref_key", "billing_ledger_transfer_fixed", "billing_ledger_transfer_kept",
         }  # fmt: skip
 
 
 def test_every_missing_guard_is_named_at_once(conn: Connection) -> None:
     conn.execute(text("DROP INDEX billing_attempt_one_live"))
-    conn.execute(text("DROP INDEX billing_refund_one_live"))
+    conn.execute(text("DROP INDEX billing_refund_one_in_flight"))
 
-    with pytest.raises(GuardMissing, match=r"billing_attempt_one_live on billing_attempt is missing; .*billing_refund_one_live"):
+    with pytest.raises(
+        GuardMissing, match=r"billing_attempt_one_live on billing_attempt is missing; .*billing_refund_one_in_flight"
+    ):
         assert_guarded(conn)
 
 

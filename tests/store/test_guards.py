@@ -18,8 +18,9 @@ from billing.domain import attempt as attempts
 from billing.domain import invoice as invoices
 from billing.domain.attempt import AttemptState as S
 from billing.domain.invoice import InvoiceState
+from billing.domain.refund import ARROWS as REFUND_ARROWS
 from billing.store import tables
-from billing.store.triggers import PAYMENT_ARROWS, REFUND_ARROWS
+from billing.store.triggers import PAYMENT_ARROWS
 from tests.kit import rows
 from tests.store.conftest import refused_by
 
@@ -272,9 +273,30 @@ def test_over_refund_by_one_refund_too_large(conn: Connection) -> None:
 
 
 def test_over_refund_by_two_refunds_at_once(conn: Connection) -> None:
+    first = refund_in(conn, "sending")
+    second = rows.refund(conn, imp_uid=first["imp_uid"])
+    with refused_by(conn, "billing_refund_one_in_flight|billing_refund.imp_uid"):
+        change(conn, tables.refund, second, state="sending")
+
+
+def test_a_refund_that_may_be_on_the_wire_keeps_its_checksum(conn: Connection) -> None:
+    row = rows.refund(conn)
+    change(conn, tables.refund, row, checksum=8900)
+    change(conn, tables.refund, row, state="sending")
+    with refused_by(conn, "repeated under its own checksum"):
+        change(conn, tables.refund, row, checksum=7900)
+
+
+def test_a_refund_is_never_armed_without_a_checksum(conn: Connection) -> None:
+    row = rows.refund(conn, checksum=None)
+    with refused_by(conn, "armed_means_checked"):
+        change(conn, tables.refund, row, state="sending")
+
+
+def test_one_request_makes_one_refund(conn: Connection) -> None:
     first = rows.refund(conn)
-    with refused_by(conn, "billing_refund_one_live|billing_refund.imp_uid"):
-        rows.refund(conn, imp_uid=first["imp_uid"])
+    with refused_by(conn, "request_key"):
+        rows.refund(conn, imp_uid=first["imp_uid"], request_key=first["request_key"])
 
 
 @pytest.mark.parametrize("values", [{"refunded": 0}, {"refunded": 4999}, {"refunded": 5001}, {"refund_reserved": 1}])
@@ -302,7 +324,7 @@ def test_over_refund_by_a_refund_that_skips_its_beginning(conn: Connection, stat
         rows.refund(conn, state=state)
 
 
-@pytest.mark.parametrize("values", [{"amount": 1}, {"checksum": 99_000}, {"imp_uid": "another"}, {"id": "another"}])
+@pytest.mark.parametrize("values", [{"amount": 1}, {"imp_uid": "another"}, {"id": "another"}, {"origin": "pg"}])
 def test_over_refund_by_rewriting_a_refund(conn: Connection, values: dict[str, Any]) -> None:
     row = refund_in(conn, "done")
     with refused_by(conn, "what a refund gives back never changes"):

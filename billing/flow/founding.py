@@ -67,8 +67,11 @@ class Founding:
             raise InvariantBroken("this database belongs to another PG account; check BILLING_IMP_KEY and BILLING_DATABASE_URL")
         return one
 
-    def set_freeze(self, *, is_frozen: bool, reason: str, actor: str) -> Freeze:
+    def set_freeze(self, *, is_frozen: bool, reason: str, actor: str, cause: str = "operator") -> Freeze:
         """Stop or allow charging everywhere; what is on the wire is still settled.
+
+        Args:
+            cause: `operator`, or what the engine itself found: `strangers` at the PG, a `copied` database.
 
         Raises:
             RuleError: no reason was given.
@@ -77,7 +80,7 @@ class Founding:
             raise RuleError("reason", "is missing", "say why in a few words: --reason TEXT")
 
         def work(tx: Tx) -> Freeze:
-            switch = Freeze(is_frozen, reason, actor, tx.now)
+            switch = Freeze(is_frozen, reason, actor, tx.now, cause)
             tx.controls.set_freeze(switch)
             tx.audit.note(AuditEntry(actor, "freeze.on" if is_frozen else "freeze.off", "charging", {"reason": reason}), tx.now)
             tx.audit.flush()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from billing.app import Billing
     from billing.clock import ManualClock, SystemClock
-    from billing.domain.events import Event
+    from billing.domain.events import Event, PublishedEvent
     from billing.domain.settlement import Verdict
     from billing.errors import BillingError, GatewayError, InvariantBroken, RuleError, Unavailable
     from billing.gateway.card import Card
@@ -31,6 +31,7 @@ _HOMES = {
     "GatewayError": "billing.errors",
     "InvariantBroken": "billing.errors",
     "ManualClock": "billing.clock",
+    "PublishedEvent": "billing.domain.events",
     "RuleError": "billing.errors",
     "Settings": "billing.settings",
     "SystemClock": "billing.clock",
@@ -46,6 +47,7 @@ __all__ = [
     "GatewayError",
     "InvariantBroken",
     "ManualClock",
+    "PublishedEvent",
     "RuleError",
     "Settings",
     "SystemClock",

@@ -24,6 +24,7 @@ from billing.errors import RuleError, SettingsError
 from billing.flow.adjudication import Adjudication
 from billing.flow.charging import Charging
 from billing.flow.closing import Closing
+from billing.flow.delivery import Consumer, Delivery
 from billing.flow.founding import Founding
 from billing.flow.pricing import Pricing
 from billing.flow.registration import Registration
@@ -127,6 +128,7 @@ class Billing:
         self._subscribing = Subscribing(self.store, self._renewal, self.charging, self.policy)
         self.subscriptions = Subscriptions(self._subscribing, Stopping(self.store))
         self.invoices = Closing(self.store)
+        self.events = Delivery(self.store)
         self.attempts = Adjudication(self.store, self.settlement)
         self.controls = Founding(self.store, mode=settings.mode.value, imp_key=settings.credentials[0])
         self.views = Views(self.store)
@@ -190,6 +192,10 @@ class Billing:
     def settle(self, merchant_uids: Sequence[str]) -> list[Verdict]:
         """Look payments up and book what is new, whoever heard of them."""
         return self.settlement.settle(merchant_uids)
+
+    def deliver(self, consumer: Consumer, limit: int | None = None) -> int:
+        """Hand undelivered events to `consumer`, at least once, in order per subscription; see `Delivery.deliver`."""
+        return self.events.deliver(consumer, limit)
 
     def verify(self, *, asks_pg: bool = True) -> Proof:
         """Prove the books; see `Verification.verify`."""

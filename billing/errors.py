@@ -43,7 +43,7 @@ class NotFound(RuleError):
     """There is no such record."""
 
     def __init__(self, noun: str, wanted: str) -> None:
-        lister = "plan" if noun == "price" else noun
+        lister = {"price": "plan", "event": "events"}.get(noun, noun)
         super().__init__(noun, f"there is no {noun} {wanted!r}", f"list what there is with `billing {lister} list`")
 
 

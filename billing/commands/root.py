@@ -38,7 +38,7 @@ _COLLECTING = {
     "retry": "Charge open invoices now.",
     "invoice": "Look up invoices; void one, or give it up.",
     "attempt": "Look up charge attempts; decide one that only a human can.",
-    "events": "Read what the host is told.",
+    "events": "Read what the host is told, hand it over, and tell it again.",
     "verify": "Prove that books, ledger, attempts and the PG say the same.",
 }
 _PROCESSES = {

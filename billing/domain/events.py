@@ -7,6 +7,7 @@ a key that is the same however often it comes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -24,6 +25,19 @@ class Event(NamedTuple):
     subscription_id: str | None = None
     version: int = 0
     payload: Json = NOTHING
+
+
+class PublishedEvent(NamedTuple):
+    """An `Event` as it is handed to the host: the same words, with its id and the business instant it was written at."""
+
+    id: str
+    topic: str
+    key: str
+    customer_id: str
+    subscription_id: str | None
+    version: int
+    payload: Json
+    occurred_at: datetime
 
 
 class AuditEntry(NamedTuple):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
+from threading import Lock
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
@@ -23,6 +24,7 @@ from billing.store.ledger import Ledger
 from billing.store.outbox import Outbox
 from billing.store.payments import Payments
 from billing.store.subscriptions import Subscriptions
+from billing.store.turns import Turns, turns
 
 T = TypeVar("T")
 
@@ -80,6 +82,7 @@ class Store:
         self.new_id = new_id
         self.uses_database_clock = uses_database_clock
         self.is_live = is_live
+        self._turn_in_memory = Lock()
 
     @contextmanager
     def begin(self) -> Iterator[Tx]:
@@ -92,6 +95,12 @@ class Store:
         """A reading transaction; on SQLite it does not wait for a writer."""
         with translated(self.engine), self.engine.connect().execution_options(billing_read_only=True) as connection:
             yield Tx(connection, self)
+
+    @contextmanager
+    def turns(self) -> Iterator[Turns]:
+        """What only one process does at a time; every turn taken ends with the block."""
+        with turns(self.engine, self._turn_in_memory) as holder:
+            yield holder
 
     def run(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction and give what it returns; a deadlock or serialization failure runs it again.

@@ -107,11 +107,12 @@ class Store:
 
         `work` must be keyed: running it again after a COMMIT whose answer was lost books nothing twice.
         """
-        for remaining in range(_TRIES - 1, -1, -1):
-            try:
-                with translated(self.engine), self.engine.begin() as connection:
-                    return work(Tx(connection, self))
-            except DBAPIError as error:
-                if not remaining or getattr(error.orig, "sqlstate", None) not in _RETRYABLE_SQLSTATES:
-                    raise
+        with translated(self.engine):
+            for remaining in range(_TRIES - 1, -1, -1):
+                try:
+                    with self.engine.begin() as connection:
+                        return work(Tx(connection, self))
+                except DBAPIError as error:
+                    if not remaining or getattr(error.orig, "sqlstate", None) not in _RETRYABLE_SQLSTATES:
+                        raise
         raise AssertionError("unreachable")

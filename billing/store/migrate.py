@@ -20,6 +20,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, MetaData
 
+from billing import fault
 from billing.errors import DatabaseUnavailable, RuleError
 from billing.store.engine import READ_ONLY, translated
 from billing.store.guards import assert_guarded
@@ -40,9 +41,12 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
         DatabaseUnavailable: it cannot be reached.
     """
     with translated(engine), _known(), engine.connect() as connection, _alone(connection):
+        fault.point("M1")
         command.upgrade(_config(connection), revision)
+        fault.point("M3")
         if _revision(connection) == head():
             assert_guarded(connection)
+        fault.point("M4")
 
 
 def downgrade(engine: Engine, revision: str) -> None:
@@ -91,6 +95,8 @@ def options() -> dict[str, Any]:
         "render_as_batch": True,
         # Our SQLite transactions are real ones (`BEGIN IMMEDIATE`), so a migration that fails leaves nothing behind.
         "transactional_ddl": True,
+        # Called when a revision has done its work and before anything of it is committed.
+        "on_version_apply": lambda **_: fault.point("M2"),
     }
 
 

@@ -23,3 +23,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("point", "passing"), ALL if is_all else FEW)
     if "moment" in metafunc.fixturenames:
         metafunc.parametrize("moment", range(RANDOM_MOMENTS if is_all else 1))
+    if "migration_kill" in metafunc.fixturenames:
+        every = [(point, start) for point in ("M1", "M2", "M3", "M4") for start in ("nothing", "0001")]
+        metafunc.parametrize(("migration_kill", "start"), every if is_all else [("M2", "0001")])

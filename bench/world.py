@@ -43,6 +43,7 @@ def settings(database: str, gateway: str, *, concurrency: int = 32) -> Settings:
         gateway_url=gateway,
         imp_key=KEY,
         imp_secret=SECRET,
+        instance_secret="the secret of the machine that is measured",
         charge_hours="00:00-24:00",
         time_zone=ZONE,
         concurrency=concurrency,

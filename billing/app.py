@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import getpass
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from hashlib import sha256
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -32,12 +32,14 @@ from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
 from billing.flow.settlement import Settlement
 from billing.flow.stopping import Stopping
-from billing.flow.subscribing import Subscribing
+from billing.flow.subscribing import Started, Subscribing
 from billing.flow.verification import PgLedger, Proof, Verification
+from billing.flow.vouching import Vouching
 from billing.flow.worker import Worker
 from billing.gateway.http import Handler, HandlerAnswer, Http
 from billing.gateway.iamport import IamportGateway
 from billing.gateway.sandboxed import sandbox_ledger
+from billing.instance import Instance
 from billing.ports import Clock, Gateway, NewId
 from billing.settings import Mode, Settings
 from billing.store import migrate
@@ -116,7 +118,13 @@ class Billing:
         self._owns_sandbox = sandbox is None
         self.gateway = gateway or self._connected()
         self.settlement = Settlement(self.store, self.gateway, self.policy)
-        self.charging = Charging(self.store, self.gateway, self.settlement, self.policy, self.clock)
+        self._vouching = Vouching(
+            self.store,
+            Instance(settings.instance_secret, settings.instance_file),
+            mode=settings.mode.value,
+            imp_key=settings.credentials[0],
+        )
+        self.charging = Charging(self.store, self.gateway, self.settlement, self.policy, self.clock, self._vouching)
         self._renewal = Renewal(self.store, self.policy)
         self._resolution = Resolution(self.store, self.settlement, self.charging, self.policy, self.clock)
         self.plans = Pricing(self.store)
@@ -126,11 +134,11 @@ class Billing:
         )
         self.customers = Customers(self.store, settings.time_zone)
         self._subscribing = Subscribing(self.store, self._renewal, self.charging, self.policy)
-        self.subscriptions = Subscriptions(self._subscribing, Stopping(self.store))
+        self.subscriptions = Subscriptions(self._subscribing, Stopping(self.store), check=self.check)
         self.invoices = Closing(self.store)
         self.events = Delivery(self.store)
         self.attempts = Adjudication(self.store, self.settlement)
-        self.controls = Founding(self.store, mode=settings.mode.value, imp_key=settings.credentials[0])
+        self.controls = Founding(self.store, self._vouching)
         self.views = Views(self.store)
         self.schema = Schema(self.engine)
 
@@ -166,9 +174,10 @@ class Billing:
 
         Raises:
             GuardMissing: the database lacks something that refuses double charges.
-            InvariantBroken: no identity, or one of another mode or account.
+            InvariantBroken: no identity, one of another mode or account, or a copy.
+            SettingsError: the instance secret cannot be used.
         """
-        self.controls.identity()
+        self._vouching.recognised()
         with self.store.read() as tx:
             assert_guarded(tx.connection)
 
@@ -277,12 +286,27 @@ class Customers:
 class Subscriptions:
     """Who pays for what: `start`, `cancel`, `uncancel`, `pause`, `resume`."""
 
-    def __init__(self, subscribing: Subscribing, stopping: Stopping) -> None:
-        self.start = subscribing.start
+    def __init__(self, subscribing: Subscribing, stopping: Stopping, *, check: Callable[[], None]) -> None:
+        self._subscribing = subscribing
+        self._check = check
         self.cancel = stopping.cancel
         self.uncancel = stopping.uncancel
         self.pause = stopping.pause
         self.resume = stopping.resume
+
+    def start(
+        self,
+        customer: str,
+        price: str,
+        *,
+        quantity: int = 1,
+        start_on: date | None = None,
+        trial_days: int | None = None,
+        actor: str,
+    ) -> Started:
+        """Subscribe a customer; see `Subscribing.start`. Refused as a whole where charging would not be safe."""
+        self._check()
+        return self._subscribing.start(customer, price, quantity=quantity, start_on=start_on, trial_days=trial_days, actor=actor)
 
 
 def _own_sandbox(settings: Settings) -> Sandbox:

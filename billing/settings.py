@@ -15,6 +15,7 @@ from billing.domain.renewal import CatchUp
 from billing.errors import SettingsError
 
 LIVE_GATEWAY = "https://api.iamport.kr"
+INSTANCE_SECRET_MIN = 32
 SANDBOX_KEY, SANDBOX_SECRET = "imp_sandbox_key", "imp_sandbox_secret"
 
 
@@ -48,6 +49,8 @@ class Settings(BaseSettings):
     dunning_days: str = "1,3,5,7"
     dunning_end: FinalState = FinalState.CANCEL
     faults: str = ""
+    instance_file: Path | None = None
+    instance_secret: SecretStr = SecretStr("")
     sandbox_file: Path = Path("billing-sandbox.db")
     sandbox_faults: str = ""
 
@@ -68,6 +71,13 @@ class Settings(BaseSettings):
     @classmethod
     def _days(cls, value: str) -> str:
         parsed_days(value)
+        return value
+
+    @field_validator("instance_secret")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value.get_secret_value()) < INSTANCE_SECRET_MIN:
+            raise ValueError(f"is too short; give at least {INSTANCE_SECRET_MIN} characters nobody can guess")
         return value
 
     @model_validator(mode="after")

@@ -101,12 +101,14 @@ def _database(app: Billing) -> Iterator[Finding]:
     else:
         yield Finding("guards", "ok", "the database refuses double charges, over-refunds and edited ledger rows")
     try:
-        identity = app.controls.identity()
+        identity, place = app.controls.standing()
+    except SettingsError as error:
+        yield _failed("identity", f"{error.field}: {error.problem}", error.cure, REFUSED)
     except InvariantBroken as error:
         problem, _, cure = str(error).partition("; ")
         yield _failed("identity", problem, cure, CALL_SOMEONE)
     else:
-        yield Finding("identity", "ok", f"ledger {identity.ledger_id}, mode {identity.mode}")
+        yield Finding("identity", "ok", f"ledger {identity.ledger_id}, mode {identity.mode}; a copy is told by {place.basis}")
 
 
 def _gateway(app: Billing) -> Iterator[Finding]:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from billing.errors import RuleError
 
-DATABASE, PG, REPORT = "demo.db", "pg.db", "report.html"
+DATABASE, PG, REPORT, INSTANCE = "demo.db", "pg.db", "report.html", "instance.key"
 _MARK = ".billing-demo"
-_MARK_TEXT = "Made by `billing demo`, which replaces demo.db, pg.db and report.html beside this file when it is run again.\n"
+_MARK_TEXT = (
+    "Made by `billing demo`, which replaces demo.db, pg.db, report.html and instance.key beside this file when it is run again.\n"
+)
 _SIDE_FILES = ("-wal", "-shm", "-journal")
 
 
@@ -22,7 +24,7 @@ def prepare(folder: Path) -> Path:
         raise RuleError("--out", "has a question mark, which a database URL cannot carry", "choose another folder")
     if folder.exists() and not folder.is_dir():
         raise RuleError("--out", f"{folder} is a file, not a folder", "choose another folder")
-    ours = [folder / name for name in (DATABASE, PG, REPORT)]
+    ours = [folder / name for name in (DATABASE, PG, REPORT, INSTANCE)]
     mark = folder / _MARK
     if not mark.is_file():
         strangers = [path.name for path in ours if path.exists() or path.is_symlink()]

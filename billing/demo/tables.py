@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from billing.demo.folder import DATABASE, PG, REPORT
+from billing.demo.folder import DATABASE, INSTANCE, PG, REPORT
 from billing.demo.people import OPENS_ON, ends_on
 from billing.demo.story import Story, won
 from billing.demo.tally import Tally
@@ -76,6 +76,7 @@ class Page:
         for line in (
             f"export BILLING_DATABASE_URL={quote(f'sqlite:///{here}/{DATABASE}')}",
             f"export BILLING_SANDBOX_FILE={quote(f'{here}/{PG}')}",
+            f"export BILLING_INSTANCE_FILE={quote(f'{here}/{INSTANCE}')}",
             "billing verify",
             "billing clock advance 1d && billing renew",
             "billing --help",

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from billing.app import Billing
 from billing.clock import ManualClock
-from billing.demo.folder import DATABASE, PG
+from billing.demo.folder import DATABASE, INSTANCE, PG
 from billing.demo.people import OPENS_ON, SEOUL, Deed, Plastic, Step, Subscriber, days_between, ends_on, moment
 from billing.domain.customer import BillingKey
 from billing.errors import RuleError
@@ -43,6 +43,7 @@ _HOUSE_RULES: dict[str, object] = {
     "imp_key": "",
     "imp_secret": "",
     "pg": "",
+    "instance_secret": "",
 }
 """What the environment could change is fixed here: the same seed must tell the same story everywhere."""
 
@@ -103,7 +104,12 @@ class Year:
             str(self.folder / PG), seed=self.seed, now=lambda: self.clock.now().timestamp(), sleep=self.clock.sleep
         )
         settings = Settings.from_env(
-            mode="sandbox", database_url=f"sqlite:///{self.folder / DATABASE}", gateway_url="", faults="", **_HOUSE_RULES
+            mode="sandbox",
+            database_url=f"sqlite:///{self.folder / DATABASE}",
+            instance_file=self.folder / INSTANCE,
+            gateway_url="",
+            faults="",
+            **_HOUSE_RULES,
         )
         self.app = Billing(settings, clock=self.clock, sandbox=self.sandbox, new_id=SeededIds(self.seed, self.clock), actor=HOST)
         for one in self.people:

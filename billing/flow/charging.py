@@ -14,12 +14,14 @@ from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.policy import Policy
 from billing.domain.settlement import NotTried, Unsent, Verdict
 from billing.domain.subscription import OVER, Subscription, SubscriptionState
-from billing.errors import CredentialsRefused, Frozen, GatewayError
+from billing.errors import CredentialsRefused, Frozen, GatewayError, InvariantBroken
+from billing.flow.gate import Gate
 from billing.flow.journal import post_pen
 from billing.flow.planning import Plan, Planning
 from billing.flow.poison import POISON
 from billing.flow.probing import Probing
 from billing.flow.settlement import Held, Settlement
+from billing.flow.vouching import Vouching
 from billing.ports import Clock, Gateway, Token
 from billing.store.unit import Store, Tx
 from plans.calendar import local_day
@@ -30,12 +32,15 @@ log = logging.getLogger("billing.charging")
 class Charging:
     """Claims, probes, arms, sends, and hands every outcome to settlement."""
 
-    def __init__(self, store: Store, gateway: Gateway, settlement: Settlement, policy: Policy, clock: Clock) -> None:
+    def __init__(
+        self, store: Store, gateway: Gateway, settlement: Settlement, policy: Policy, clock: Clock, vouching: Vouching
+    ) -> None:
         self._store = store
         self._gateway = gateway
         self._settlement = settlement
         self._policy = policy
         self._clock = clock
+        self._vouching = vouching
         self._planning = Planning(policy)
         self._probing = Probing(store, gateway, settlement)
         self.stopping = threading.Event()
@@ -161,17 +166,13 @@ class Charging:
         try:
             token = self._gateway.token()
             armed = self._store.run(lambda tx: self._armed(tx, attempts, token))
-        except (GatewayError, Frozen):
+        except (GatewayError, InvariantBroken):
             self._let_go(attempts)
             raise
         fault.point("K03")
         held = {one.id: one for one in armed}
-        deadline = began + self._policy.patience.gate.total_seconds()
-        replies = self._gateway.charge(
-            [order_of(one) for one in armed],
-            token=token,
-            gate=lambda: self._clock.monotonic() <= deadline and not self.stopping.is_set(),
-        )
+        gate = Gate(self._store, self._clock, began + self._policy.patience.gate.total_seconds(), self.stopping)
+        replies = self._gateway.charge([order_of(one) for one in armed], token=token, gate=gate)
         verdicts: list[Verdict] = []
         for group in replies:
             verdicts += self._settled([Held(held[order.attempt_id], reply) for order, reply in group], token)
@@ -180,10 +181,11 @@ class Charging:
     def _armed(self, tx: Tx, attempts: Sequence[ChargeAttempt], token: Token) -> list[ChargeAttempt]:
         """SENDING, to be committed before a byte leaves: from here on a crash leaves a trace.
 
-        Everything that could have changed since the claim is read again under lock: the switch, the
-        subscription, the invoice, the card, the fence.
+        Everything that could have changed since the claim is read again under lock: the switch, the place, the
+        subscription, the invoice, the card, the fence. Whatever door a charge came through, it passes here.
         """
         self._refuse_when_frozen(tx)
+        self._vouching.refuse_elsewhere(tx)
         pairs = {
             invoice.id: (invoice, subscription) for invoice, subscription in tx.invoices.lock([a.invoice_id for a in attempts])
         }

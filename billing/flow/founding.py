@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from hashlib import sha256
 
 from billing.domain.events import AuditEntry
-from billing.errors import InvariantBroken, RuleError
+from billing.errors import RuleError
+from billing.flow.vouching import Standing, Vouching
 from billing.store.identity import Freeze, Identity
 from billing.store.unit import Store, Tx
 
@@ -14,58 +14,47 @@ UID_PREFIX = "gd"
 """First letters of every order number minted by a database founded by this version; kept in the database."""
 
 
-def key_fingerprint(imp_key: str) -> str:
-    """What tells two PG accounts apart without keeping the key."""
-    return sha256(f"gudok|{imp_key}".encode()).hexdigest()[:16]
-
-
 class Founding:
     """Identity, freeze and test clock."""
 
-    def __init__(self, store: Store, *, mode: str, imp_key: str) -> None:
+    def __init__(self, store: Store, vouching: Vouching) -> None:
         self._store = store
-        self._mode = mode
-        self._fingerprint = key_fingerprint(imp_key)
+        self._vouching = vouching
 
     def found(self, *, actor: str) -> Identity:
         """Create the identity if there is none; safe to repeat.
 
         Raises:
-            InvariantBroken: the database belongs to another mode or PG account.
-        """
-
-        def work(tx: Tx) -> Identity:
-            one = tx.controls.identity()
-            if one is None:
-                one = Identity(tx.new_id(), UID_PREFIX, self._mode, self._fingerprint, tx.now)
-                tx.controls.create_identity(one)
-                tx.audit.note(AuditEntry(actor, "identity.created", one.ledger_id, {"mode": one.mode}), tx.now)
-                tx.audit.flush()
-            return one
-
-        return self.checked(self._store.run(work))
-
-    def identity(self) -> Identity:
-        """This database's identity, checked against the settings.
-
-        Raises:
-            InvariantBroken: it has none yet, or belongs to another mode or PG account.
+            InvariantBroken: the database belongs to another mode or PG account, or is a copy.
+            SettingsError: the instance secret cannot be written or used.
         """
         with self._store.read() as tx:
-            one = tx.controls.identity()
-        if one is None:
-            raise InvariantBroken("this database has no identity yet; run `billing init`")
-        return self.checked(one)
+            is_founded = tx.controls.identity() is not None
+        if not is_founded:
+            self._vouching.instance.make()
 
-    def checked(self, one: Identity) -> Identity:
-        """`one`, if it fits the settings: charging under another account would look up the wrong books."""
-        if one.mode != self._mode:
-            raise InvariantBroken(
-                f"this database was made for mode {one.mode}, not {self._mode}; check BILLING_MODE and BILLING_DATABASE_URL"
-            )
-        if one.api_key_fp != self._fingerprint:
-            raise InvariantBroken("this database belongs to another PG account; check BILLING_IMP_KEY and BILLING_DATABASE_URL")
-        return one
+        def work(tx: Tx) -> None:
+            if tx.controls.identity() is None:
+                one = Identity(tx.new_id(), UID_PREFIX, self._vouching.mode, self._vouching.fingerprint, tx.now)
+                tx.controls.create_identity(one)
+                self._vouching.place(tx, one)
+                tx.audit.note(AuditEntry(actor, "identity.created", one.ledger_id, {"mode": one.mode}), tx.now)
+                tx.audit.flush()
+
+        self._store.run(work)
+        return self._vouching.recognised().identity
+
+    def identity(self) -> Identity:
+        """This database's identity, compared with the settings and the place it stands in.
+
+        Raises:
+            InvariantBroken: it has none yet, belongs to another mode or PG account, or is a copy.
+        """
+        return self.standing().identity
+
+    def standing(self) -> Standing:
+        """The identity, and the place of the database as it is now; compared, nothing is written."""
+        return self._vouching.standing()
 
     def set_freeze(self, *, is_frozen: bool, reason: str, actor: str, cause: str = "operator") -> Freeze:
         """Stop or allow charging everywhere; what is on the wire is still settled.

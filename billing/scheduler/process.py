@@ -13,7 +13,7 @@ from types import FrameType
 
 from billing import collector
 from billing.app import Billing
-from billing.errors import InvariantBroken, Unavailable
+from billing.errors import InvariantBroken, SettingsError, Unavailable
 from billing.release import installed_version
 from billing.scheduler.jobs import ticking
 
@@ -42,7 +42,7 @@ class Process:
         """Work until a signal; returns the exit status.
 
         Raises:
-            InvariantBroken: this database can never be served with these settings.
+            InvariantBroken, SettingsError: this database can never be served with these settings.
         """
         collector.calm()
         with self._signals():
@@ -78,7 +78,7 @@ class Process:
                 if counts:
                     log.info("pass done", extra={"counts": dict(counts)})
                     continue
-            except InvariantBroken as error:
+            except (InvariantBroken, SettingsError) as error:
                 if not is_checked:
                     raise
                 log.critical("charging pauses until the next tick: %s", error, extra={"error": type(error).__name__})

@@ -13,7 +13,11 @@ from billing.store.tables import freeze, identity, test_clock
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What names this ledger at the PG. `ledger_id` and `uid_prefix` go into every order number and never change."""
+    """What names this ledger at the PG. `ledger_id` and `uid_prefix` go into every order number and never change.
+
+    The last three say where it lives, so that a copy can be told from it: a hash of the database's place, the
+    server's timeline, and a mark made with the instance secret. Empty until they were first seen.
+    """
 
     ledger_id: str
     uid_prefix: str
@@ -53,6 +57,11 @@ class Controls:
     def create_identity(self, one: Identity) -> None:
         """Write the identity; a second one is refused by the database."""
         self._connection.execute(insert(identity).values(id=1, **_IDENTITY.row(one)))
+
+    def place(self, **here: object) -> Identity:
+        """Write where the ledger lives (`database_fp`, `timeline`, `instance_fp`), and return it."""
+        row = self._connection.execute(update(identity).values(**here).returning(*_IDENTITY.columns)).one()
+        return _IDENTITY.record(row)
 
     def freeze(self) -> Freeze | None:
         """The switch as it was set last, None when it never was."""

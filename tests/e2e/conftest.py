@@ -14,6 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from billing.commands.root import root
+from billing.store.engine import create_engine_for
+from billing.store.identity import Controls
+from billing.store.place import place_of
 
 PLAN = """
 [plan]
@@ -108,8 +111,13 @@ def shop_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(shop_home: Path, tmp_path: Path, clean_env: None) -> Shell:
-    """A shell in a shop of its own."""
-    return Shell(Path(shutil.copytree(shop_home, tmp_path / "shop")))
+    """A shell in a shop of its own: a copy that is told where it stands, or it would take itself for a stray one."""
+    home = Path(shutil.copytree(shop_home, tmp_path / "shop"))
+    engine = create_engine_for(f"sqlite:///{home / 'billing.db'}")
+    with engine.begin() as connection:
+        Controls(connection).place(database_fp=place_of(connection).fingerprint)
+    engine.dispose()
+    return Shell(home)
 
 
 def _settings() -> list[str]:

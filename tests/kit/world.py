@@ -32,6 +32,9 @@ from plans import Interval, Plan, Price, Unit, krw, parse_plan
 
 SEOUL = ZoneInfo("Asia/Seoul")
 
+MACHINE = "the secret of the one machine this story plays on"
+"""Given outright, so that no story writes into the home of whoever runs it."""
+
 PLANS = """
 [plan]
 code = "pro"
@@ -116,7 +119,7 @@ class World:
         self.clock = ManualClock(seoul(start))
         self.config = config
         self.pg = Pg(Sandbox(seed=1, now=lambda: self.clock.now().timestamp(), sleep=self.clock.sleep, config=config))
-        self.settings = Settings(_env_file=None, database_url=database_url, **settings)  # type: ignore[call-arg]
+        self.settings = Settings(_env_file=None, **{"database_url": database_url, "instance_secret": MACHINE, **settings})  # type: ignore[call-arg]
         self.app = self.another_process()
         self.app.init(actor="test")
         self.app.plans.apply(parse_plan(PLANS, "plans.toml"), actor="test")

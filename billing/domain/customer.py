@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import Any
 from zoneinfo import available_timezones
 
+from billing.domain.wording import refuse_card_numbers
 from billing.errors import IllegalTransition, RuleError
 
 BUCKETS = 256
@@ -96,7 +97,7 @@ def checked_customer(external_id: str, name: str, email: str, tel: str, time_zon
     """Refuse a customer that could not be stored or billed.
 
     Raises:
-        RuleError: names the field and the limit.
+        RuleError: names the field and the limit, or the field in which a card number was typed.
     """
     limits = {"external_id": (external_id, 200), "name": (name, 100), "email": (email, 254), "tel": (tel, 40)}
     for field, (value, longest) in limits.items():
@@ -104,6 +105,7 @@ def checked_customer(external_id: str, name: str, email: str, tel: str, time_zon
             raise RuleError(field, f"has {len(value)} characters", f"at most {longest} are kept")
         if value != value.strip() or not value.isprintable():
             raise RuleError(field, "has blanks around it or signs that cannot be printed", "write plain text")
+    refuse_card_numbers({field: value for field, (value, _) in limits.items()})
     if not external_id:
         raise RuleError("external_id", "is empty", "give the id your own system knows the customer by")
     if email and "@" not in email:

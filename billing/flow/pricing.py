@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from billing.domain.events import AuditEntry
+from billing.domain.wording import refuse_card_numbers
 from billing.errors import NotFound, RuleError
 from billing.store.unit import Store, Tx
 from plans.catalog import Change, ChangeKind, Plan, PriceCodeTaken, changes
@@ -27,8 +28,9 @@ class Pricing:
         """Make the catalogue offer `plan`; returns what changed. Applying it again changes nothing.
 
         Raises:
-            RuleError: a price code belongs to another plan.
+            RuleError: a price code belongs to another plan, or a name holds a card number.
         """
+        refuse_card_numbers({"plan.name": plan.name, **{f"{price.code}.name": price.name for price in plan.prices}})
 
         def work(tx: Tx) -> list[Change]:
             found = _changes(tx, plan)

@@ -12,6 +12,7 @@ from billing.domain.events import AuditEntry, Event
 from billing.domain.evidence import Refusal
 from billing.domain.invoice import Collection
 from billing.domain.policy import Policy
+from billing.domain.wording import refuse_card_numbers
 from billing.errors import CredentialsRefused, GatewayError, GatewayUnavailable, RuleError
 from billing.ports import CardSecrets, Gateway
 from billing.store.unit import Store, Tx
@@ -51,6 +52,7 @@ class Registration:
             GatewayError: the PG could not be asked; the key stays pending and does not count.
         Source: PortOne REST V1, POST /subscribe/customers/{customer_uid} (does not charge).
         """
+        refuse_card_numbers({"actor": actor})  # the audit trail would, but only after the PG was asked
         pending = self._store.run(lambda tx: self._pending(tx, customer))
         with self._store.read() as tx:
             owner = tx.customers.find(pending.customer_id)
@@ -91,6 +93,7 @@ class Registration:
             RuleError: a charge on this key is undecided.
             GatewayError: the PG could not be asked; the key stays as it is.
         """
+        refuse_card_numbers({"actor": actor})
         with self._store.read() as tx:
             owner = tx.customers.find(customer)
             found = [key for key in tx.customers.keys_of(owner.id) if customer_uid in (key.customer_uid, key.id)]

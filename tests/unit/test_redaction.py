@@ -76,3 +76,20 @@ def test_a_process_logs_one_redacted_json_object_per_line(capsys: pytest.Capture
     assert "4242-4242" not in first["event"]
     assert "Traceback" in second["exception"]
     assert "hunter2" not in second["exception"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "카드4242424242424242은 정지", "card4242424242424242", "1 4242424242424242", "4242.4242.4242.4242", "4242/4242/4242/4242",
+        "1234 5678 9012 4242 4242 4242 4242", "４２４２４２４２４２４２４２４２", "card-4242424242424242", "4242–4242–4242–4242",
+    ],
+)  # fmt: skip
+def test_a_card_number_among_other_signs_is_hidden_whole(text: str) -> None:
+    assert "4242" not in redacted(text)
+    assert "４２４２" not in redacted(text)
+
+
+def test_the_password_of_a_url_and_a_bearer_token_are_hidden() -> None:
+    assert redacted("postgresql://shop:hunter2@db/billing") == f"postgresql://shop:{HIDDEN}@db/billing"
+    assert redacted("Authorization: Bearer abc.def") == f"Authorization: {HIDDEN}"

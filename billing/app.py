@@ -103,10 +103,9 @@ class Billing:
             batch=max(BATCH, settings.concurrency),
             buckets=buckets,
         )
-        url = settings.database_url.get_secret_value()
-        is_shared = not url.startswith("sqlite")
+        is_shared = not settings.database_url.get_secret_value().startswith("sqlite")
         self._lanes = lanes or (max(1, min(PROFITABLE_LANES, settings.concurrency // 32)) if is_shared else 1)
-        self.engine = create_engine_for(url, pool_size=self._lanes + 2)
+        self.engine = create_engine_for(settings.database_url.get_secret_value(), pool_size=self._lanes + 2)
         self.store = Store(
             self.engine,
             self.clock,
@@ -122,7 +121,7 @@ class Billing:
             self.store,
             Instance(settings.instance_secret, settings.instance_file),
             mode=settings.mode.value,
-            imp_key=settings.credentials[0],
+            imp_key=settings.credentials[0].get_secret_value(),
         )
         self.charging = Charging(self.store, self.gateway, self.settlement, self.policy, self.clock, self._vouching)
         self._renewal = Renewal(self.store, self.policy)
@@ -314,7 +313,7 @@ def _own_sandbox(settings: Settings) -> Sandbox:
     from billing.sandbox import Sandbox, parse_fault
 
     key, secret = settings.credentials
-    sandbox = Sandbox(str(settings.sandbox_file), imp_key=key, imp_secret=secret)
+    sandbox = Sandbox(str(settings.sandbox_file), imp_key=key.get_secret_value(), imp_secret=secret.get_secret_value())
     try:
         faults = [parse_fault(text) for text in filter(None, (part.strip() for part in settings.sandbox_faults.split(";")))]
     except ValueError as error:

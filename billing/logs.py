@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -60,8 +61,17 @@ def _install(handler: logging.Handler, level: int) -> None:
     handler.is_ours = True  # type: ignore[attr-defined]
     top.addHandler(handler)
     top.setLevel(level)
+    # Python itself would print both with whatever text they carry.
+    logging.captureWarnings(True)
+    threading.excepthook = _thread_died
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
+
+
+def _thread_died(death: threading.ExceptHookArgs) -> None:
+    if death.exc_type is not SystemExit:
+        name = death.thread.name if death.thread else "unknown"
+        logging.getLogger("billing.threads").error("thread %s died", name, exc_info=death.exc_value)
 
 
 def _redact(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from billing.domain.customer import KeyFact
 from billing.domain.evidence import CancelOrder, Channel, ChargeOrder, PaymentFact, Refusal, Reply
@@ -30,19 +30,30 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class Token:
     """One access token of the PG: the value for one header, the fingerprint for our books.
 
-    The value never reaches a log, a repr or the database; the fingerprint is a keyed hash
+    The value never reaches a log, a repr, a pickle or the database; the fingerprint is a keyed hash
     that only tells whether two requests carried the same token.
     """
 
-    value: str
-    fingerprint: str
+    # No dataclass: `asdict` would hand out the value.
+    __slots__ = ("__value", "fingerprint")
+
+    def __init__(self, value: str, fingerprint: str) -> None:
+        self.__value = value
+        self.fingerprint = fingerprint
+
+    @property
+    def value(self) -> str:
+        """For the Authorization header, and nothing else."""
+        return self.__value
 
     def __repr__(self) -> str:
         return f"Token({self.fingerprint})"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a token is not copied or stored")
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,8 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _fits_the_mode(self) -> Settings:
-        if self.mode is not Mode.SANDBOX and not all(self._given()):
-            missing = "BILLING_IMP_SECRET" if self._given()[0] else "BILLING_IMP_KEY"
+        if self.mode is not Mode.SANDBOX and not (self.imp_key and self.imp_secret):
+            missing = "BILLING_IMP_SECRET" if self.imp_key else "BILLING_IMP_KEY"
             raise ValueError(f"{missing}: is missing; mode {self.mode} needs the REST API key and secret of the PortOne console")
         if self.mode is Mode.LIVE:
             for name, is_wrong in {
@@ -107,7 +107,12 @@ class Settings(BaseSettings):
         try:
             return cls(**given)  # type: ignore[arg-type]
         except ValidationError as error:
-            raise _explained(error) from None
+            problem = _explained(error)
+        except UnicodeDecodeError:
+            problem = SettingsError(".env", "is not UTF-8 text", "save it as UTF-8")
+        # Raised out here and with nothing in hand: pydantic's error keeps every value it was given.
+        del given
+        raise problem
 
     @property
     def is_live(self) -> bool:
@@ -135,15 +140,11 @@ class Settings(BaseSettings):
         return self.gateway_url.rstrip("/") or ("" if self.mode is Mode.SANDBOX else LIVE_GATEWAY)
 
     @property
-    def credentials(self) -> tuple[str, str]:
+    def credentials(self) -> tuple[SecretStr, SecretStr]:
         """API key and secret; sandbox mode knows its own."""
         if self.mode is Mode.SANDBOX:
-            key, secret = self._given()
-            return key or SANDBOX_KEY, secret or SANDBOX_SECRET
-        return self._given()
-
-    def _given(self) -> tuple[str, str]:
-        return self.imp_key.get_secret_value(), self.imp_secret.get_secret_value()
+            return self.imp_key or SecretStr(SANDBOX_KEY), self.imp_secret or SecretStr(SANDBOX_SECRET)
+        return self.imp_key, self.imp_secret
 
 
 def parsed_hours(value: str) -> tuple[time, time | None]:

@@ -64,6 +64,7 @@ class Root(LazyGroup):
         self, args: Sequence[str] | None = None, prog_name: str | None = None, standalone_mode: bool = True, **extra: Any
     ) -> Any:
         """Run, print, and end the process; never a traceback."""
+        _leave_no_core()
         words = list(sys.argv[1:] if args is None else args)
         name = prog_name or "billing"
         for stream in (sys.stdout, sys.stderr):
@@ -84,6 +85,15 @@ class Root(LazyGroup):
 
             status = told(error, words)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _leave_no_core() -> None:
+    """A process that dies must not write its memory, and with it keys and cards, to a file."""
+    try:
+        import resource
+    except ImportError:  # Windows writes none
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
 def _tell_version(ctx: click.Context, _param: click.Parameter, is_wanted: bool) -> None:

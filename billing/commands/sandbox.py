@@ -75,7 +75,7 @@ def _made(door: Door, file: Path | None, faults: tuple[str, ...], seed: int | No
     if door.settings.mode.value != "sandbox":
         raise SettingsError("BILLING_MODE", f"is {door.settings.mode}", "a sandbox takes only sandbox credentials: unset it here")
     key, secret = door.settings.credentials
-    made = Sandbox(str(file) if file else None, seed=seed, imp_key=key, imp_secret=secret)
+    made = Sandbox(str(file) if file else None, seed=seed, imp_key=key.get_secret_value(), imp_secret=secret.get_secret_value())
     for fault in parsed:
         made.add_fault(fault)
     return made

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from billing.domain.evidence import CancelOrder, ChargeOrder
 from billing.errors import RuleError
+from billing.gateway.sealed import Sealed
 from plans.money import minor_digits
 
 BUYER_NAME_MAX, BUYER_EMAIL_MAX, BUYER_TEL_MAX = 16, 64, 16
@@ -72,7 +73,7 @@ def cancel(order: CancelOrder, currency: str = "KRW") -> bytes:
     )
 
 
-def card(revealed: Mapping[str, str], pg: str, buyer: Mapping[str, str] | None) -> bytes:
+def card(revealed: Mapping[str, str], pg: str, buyer: Mapping[str, str] | None) -> Sealed:
     """The body that registers a card. The caller holds card data in this very frame.
 
     Source: PortOne REST V1, POST /subscribe/customers/{customer_uid} (`pg` is `provider.MID`;
@@ -85,7 +86,7 @@ def card(revealed: Mapping[str, str], pg: str, buyer: Mapping[str, str] | None) 
         value = (buyer or {}).get(name, "")
         if 0 < len(value) <= longest:
             fields[f"customer_{name}"] = value
-    return _json(fields)
+    return Sealed(_json(fields))
 
 
 def prepare(merchant_uid: str, amount: int) -> bytes:

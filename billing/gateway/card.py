@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NoReturn
 
 from billing.errors import RuleError
+from billing.gateway.sealed import sealed
 
 _FIELDS = ("number", "expiry", "birth", "pwd_2digit")
 
@@ -37,9 +40,11 @@ class Card:
     __fields: dict[str, str] | None
 
     def __init__(self, *, number: str, expiry: str, birth: str = "", pwd_2digit: str = "") -> None:
-        fields = _checked(number, expiry, birth, pwd_2digit)
-        # A traceback that captures locals shows this frame when the next line raises.
-        del number, expiry, birth, pwd_2digit
+        try:
+            fields = sealed(lambda: _checked(number, expiry, birth, pwd_2digit), _broken)
+        finally:
+            # A traceback that captures locals shows this frame too.
+            number = expiry = birth = pwd_2digit = ""
         if isinstance(fields, RuleError):
             self.__fields = None
             raise fields
@@ -52,16 +57,14 @@ class Card:
         Raises:
             RuleError: not such an object. The message never repeats the input.
         """
-        fields = _parsed(text)
-        del text
+        try:
+            fields = sealed(lambda: _parsed(text), _broken)
+        finally:
+            text = ""
         if isinstance(fields, RuleError):
             raise fields
-        checked = _checked(*(fields.get(name, "") for name in _FIELDS))
-        del fields
-        if isinstance(checked, RuleError):
-            raise checked
         card = cls.__new__(cls)
-        card.__fields = checked
+        card.__fields = fields
         return card
 
     def revealed(self) -> dict[str, str]:
@@ -95,8 +98,29 @@ class Card:
         raise TypeError("card data is not copied or stored")
 
 
+def unquoted(message: str, revealed: Mapping[str, str]) -> str:
+    """What the PG said of a card, without anything of the card: some quote the fields they refuse.
+
+    A group of figures stays if it is a code: four at most, and found in none of the fields. Long words of
+    mixed letters and figures may be the fields in another coding, so they go too.
+    """
+    known = {"".join(re.findall(r"\d", value)) for value in revealed.values()}
+    known |= {value[4:] + value[2:4] for value in known}  # a month before its year
+    known |= {value[::-1] for value in known}
+
+    def shown(found: re.Match[str]) -> str:
+        figures = unicodedata.normalize("NFKC", found[0])
+        return found[0] if len(figures) <= 4 and not any(figures in value for value in known) else "…"
+
+    return re.sub(r"\d+", shown, re.sub(r"(?=[a-z_]*[A-Z0-9%+/=])[A-Za-z0-9%+/=_-]{16,}", "…", message))
+
+
+def _broken(bug: str) -> RuleError:
+    return RuleError("card", f"could not be read ({bug})", "try again")
+
+
 def _parsed(text: str | bytes) -> dict[str, str] | RuleError:
-    """Returns instead of raising: a JSON error keeps the whole document, and with it the card."""
+    """The fields as the PG wants them. Returns a problem instead of raising it: this frame holds the values."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -107,11 +131,10 @@ def _parsed(text: str | bytes) -> dict[str, str] | RuleError:
         found["number"] = found.pop("card_number")  # the PG's own name for it
     if not found.keys() <= set(_FIELDS):
         return RuleError("card", "has a field that is not known", f"known are {', '.join(_FIELDS)}")
-    return found
+    return _checked(*(found.get(name, "") for name in _FIELDS))
 
 
 def _checked(number: str, expiry: str, birth: str, pwd_2digit: str) -> dict[str, str] | RuleError:
-    """The fields as the PG wants them. Returns a problem instead of raising it: this frame holds the values."""
     for name, value in zip(_FIELDS, (number, expiry, birth, pwd_2digit), strict=True):
         if not isinstance(value, str):
             return RuleError(name, "is not text", "write it in quotes: a number would lose leading zeros")

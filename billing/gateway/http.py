@@ -25,6 +25,7 @@ import certifi
 from billing import fault
 from billing.errors import SettingsError
 from billing.gateway.connection import Address, Broken, Connection, NotConnected, Timeouts
+from billing.gateway.sealed import Sealed, bare
 from billing.ports import Token
 
 
@@ -124,6 +125,11 @@ class Http:
             lost = Lost(True, str(failure))
         except Exception as bug:  # noqa: BLE001 — a fault below us must not cost the other calls their answers
             lost = Lost(True, f"the HTTP client failed ({type(bug).__name__})")
+        except BaseException as interrupt:  # noqa: BLE001 — raised again
+            # The frames below hold the token and the body; this one shows neither.
+            if connection is not None:
+                connection.close()
+            raise bare(interrupt) from None
         else:
             self._put_back(connection, answer.keeps_alive)
             return Answer(answer.status, answer.headers, b"".join(answer.body))
@@ -146,14 +152,13 @@ class Http:
     def __repr__(self) -> str:
         return f"Http({self.host})"
 
-    def _request(self, method: str, target: str, token: Token | None, body: bytes | None) -> bytes:
+    def _request(self, method: str, target: str, token: Token | None, body: bytes | None) -> Sealed:
         lines = f"{method} {self._prefix}{target} HTTP/1.1\r\n{self._head}"
-        if token is not None:
-            # Source: PortOne REST V1, "Authorization: Bearer <access_token>"; never in the URL, which gets logged.
-            lines += f"Authorization: Bearer {token.value}\r\n"
         if body is not None:
             lines += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        return lines.encode("ascii") + b"\r\n" + (body or b"")
+        # Source: PortOne REST V1, "Authorization: Bearer <access_token>"; never in the URL, which gets logged.
+        authorization = b"" if token is None else Sealed(f"Authorization: Bearer {token.value}\r\n".encode("ascii"))
+        return Sealed(b"".join((lines.encode("ascii"), authorization, b"\r\n", body or b"")))
 
     def _handled(self, method: str, target: str, token: Token | None, body: bytes | None) -> Answer | Lost:
         assert self._handler is not None

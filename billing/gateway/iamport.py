@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+from pydantic import SecretStr
+
 from billing import fault
 from billing.domain.customer import KeyFact
 from billing.domain.evidence import (
@@ -24,14 +26,16 @@ from billing.domain.evidence import (
     Reply,
     Silence,
 )
-from billing.errors import BillingError, GatewayUnavailable
+from billing.errors import GatewayUnavailable
 from billing.gateway import bodies, wire
 from billing.gateway.asking import Asking, is_absence
 from billing.gateway.bodies import query, segment
+from billing.gateway.card import unquoted
 from billing.gateway.declines import DeclineTable
 from billing.gateway.fanout import Fanout, NeverBegun
 from billing.gateway.http import Http
 from billing.gateway.replies import refusal, reply_to
+from billing.gateway.sealed import sealed
 from billing.gateway.token import TokenKeeper
 from billing.ports import CardSecrets, Clock, Findings, PaymentPage, Token
 
@@ -58,8 +62,8 @@ class IamportGateway:
         self,
         http: Http,
         *,
-        key: str,
-        secret: str,
+        key: SecretStr,
+        secret: SecretStr,
         clock: Clock,
         is_live: bool,
         concurrency: int = 32,
@@ -248,32 +252,22 @@ class IamportGateway:
         """
         about, path = f"register {customer_uid}", f"/subscribe/customers/{segment('customer_uid', customer_uid)}"
         self._tokens.get()  # a missing token is found out before the card is unpacked
-        outcome = self._register(path, about, card, pg, buyer)
-        if isinstance(outcome, BillingError):
-            raise outcome
+        outcome = sealed(
+            lambda: self._register(path, about, card, pg, buyer),
+            lambda bug: GatewayUnavailable(f"{self._http.host}: {about}: the engine failed ({bug})"),
+        )
         if isinstance(outcome, Refusal):
             log.warning("%s refused: code %s, %s", about, outcome.code, outcome.decline_class)
         return outcome
 
-    def _register(
-        self, path: str, about: str, card: CardSecrets, pg: str, buyer: Mapping[str, str] | None
-    ) -> KeyFact | Refusal | BillingError:
-        """The one frame that holds card data. It *returns* what goes wrong: a raised one would carry this frame."""
-        try:
-            revealed = card.revealed()
-            answer = self._asking.order("POST", path, about, body=bodies.card(revealed, pg, buyer))
-            frame = self._asking.frame(answer, about)
-            if frame.code == 0:
-                return wire.key(frame.response)
-            refused = refusal(frame, self._declines)
-            message = refused.message
-            for value in (revealed["card_number"], revealed["card_number"].replace("-", ""), revealed.get("birth")):
-                message = message.replace(value, "…") if value else message
-            return Refusal(refused.kind, refused.code, message, refused.decline_class)
-        except BillingError as problem:
-            return problem.with_traceback(None)
-        except Exception as problem:  # noqa: BLE001 — whatever it is, it must not leave with the card in its frames
-            return GatewayUnavailable(f"{self._http.host}: {about}: the engine failed ({type(problem).__name__})")
+    def _register(self, path: str, about: str, card: CardSecrets, pg: str, buyer: Mapping[str, str] | None) -> KeyFact | Refusal:
+        """The one frame that holds card data; it is called under a seal."""
+        revealed = card.revealed()
+        frame = self._asking.frame(self._asking.order("POST", path, about, body=bodies.card(revealed, pg, buyer)), about)
+        if frame.code == 0:
+            return wire.key(frame.response)
+        refused = refusal(frame, self._declines)
+        return Refusal(refused.kind, refused.code, unquoted(refused.message, revealed), refused.decline_class)
 
     def get_key(self, customer_uid: str) -> KeyFact | None:
         """The key, None where the PG knows none.

@@ -20,9 +20,12 @@ import logging
 import threading
 from dataclasses import dataclass
 
+from pydantic import SecretStr
+
 from billing.errors import CredentialsRefused, GatewayUnavailable
 from billing.gateway import wire
 from billing.gateway.http import Answer, Http, Lost
+from billing.gateway.sealed import Sealed, sealed
 from billing.ports import Clock, Token
 
 log = logging.getLogger("billing.gateway")
@@ -45,7 +48,7 @@ class TokenKeeper:
     stepping wall clock changes nothing.
     """
 
-    def __init__(self, http: Http, *, key: str, secret: str, clock: Clock) -> None:
+    def __init__(self, http: Http, *, key: SecretStr, secret: SecretStr, clock: Clock) -> None:
         self._http, self._clock = http, clock
         self._key, self._secret = key, secret
         self._lock = threading.Lock()
@@ -86,10 +89,14 @@ class TokenKeeper:
             self._clock.sleep(left)
 
     def _fetched(self) -> _Held:
-        if not self._key or not self._secret:
+        if not self._key.get_secret_value() or not self._secret.get_secret_value():
             raise CredentialsRefused("BILLING_IMP_KEY and BILLING_IMP_SECRET are not set: copy both from the console")
+        return sealed(self._issued, lambda bug: GatewayUnavailable(f"{self._http.host}: getToken: the engine failed ({bug})"))
+
+    def _issued(self) -> _Held:
+        """Its frames hold the secret and the token; it is called under a seal."""
         asked_at = self._clock.monotonic()
-        answer = self._ask()
+        answer = self._http.call("POST", "/users/getToken", body=self._credentials())
         answered_at = self._clock.monotonic()
         match answer:
             case Lost(why=why):
@@ -113,9 +120,9 @@ class TokenKeeper:
             dead_from=answered_at + life + 1.0,
         )
 
-    def _ask(self) -> Answer | Lost:
-        body = json.dumps({"imp_key": self._key, "imp_secret": self._secret}).encode()
-        return self._http.call("POST", "/users/getToken", body=body)
+    def _credentials(self) -> Sealed:
+        fields = {"imp_key": self._key.get_secret_value(), "imp_secret": self._secret.get_secret_value()}
+        return Sealed(json.dumps(fields).encode())
 
     def _fingerprint(self, value: str) -> str:
-        return hmac.digest(self._secret.encode(), value.encode(), "sha256").hex()[:16]
+        return hmac.digest(self._secret.get_secret_value().encode(), value.encode(), "sha256").hex()[:16]

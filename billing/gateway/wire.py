@@ -29,6 +29,7 @@ from billing.domain.customer import KeyFact
 from billing.domain.evidence import Channel, PaymentFact, PaymentStatus
 from billing.gateway.declines import DeclineTable
 from billing.gateway.http import Answer
+from billing.redaction import redacted
 from plans.money import MINOR_DIGITS
 
 Json = dict[str, Any]
@@ -65,7 +66,7 @@ def envelope(body: bytes) -> Envelope:
     code = frame.get("code")
     if isinstance(code, bool) or not isinstance(code, int) or "response" not in frame:
         raise Unreadable("the answer is not the PG's envelope")
-    return Envelope(code, _text(frame.get("message")) or "", frame.get("response"))
+    return Envelope(code, _said(frame.get("message")) or "", frame.get("response"))
 
 
 def payment(record: object, declines: DeclineTable) -> PaymentFact:
@@ -102,10 +103,10 @@ def payment(record: object, declines: DeclineTable) -> PaymentFact:
         paid_at=_moment(get("paid_at")),
         failed_at=_moment(get("failed_at")),
         cancelled_at=_moment(get("cancelled_at")),
-        fail_reason=reason,
+        fail_reason=_said(reason),
         fail_code=code,
         decline_class=decline,
-        card_name=_text(get("card_name")),
+        card_name=_said(get("card_name")),
         receipt_url=_text(get("receipt_url")),
         custom_data=_custom(get("custom_data")),
     )
@@ -150,7 +151,7 @@ def key(record: object) -> KeyFact:
         pg_provider=_text(get("pg_provider")) or "",
         pg_id=_text(get("pg_id")) or "",
         sandbox=get("sandbox") is True,
-        card_name=_text(get("card_name")) or "",
+        card_name=_said(get("card_name")) or "",
         card_code=_text(get("card_code")) or "",
         card_number=_masked(_text(get("card_number")) or ""),
         card_type=kind if isinstance(kind, int) and not isinstance(kind, bool) else None,
@@ -245,6 +246,12 @@ def _text(value: object) -> str | None:
         # PostgreSQL refuses NUL, UTF-8 refuses half a surrogate pair: neither may stop a batch.
         value = value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
     return value[:_TEXT_MAX] or None
+
+
+def _said(value: object) -> str | None:
+    """Words of the PG or the issuer, fit to be kept and shown: some quote the card number they refuse."""
+    text = _text(value)
+    return redacted(text) if text is not None and len(text) >= 13 else text
 
 
 def _flag(record: Json, name: str) -> bool:

@@ -56,6 +56,9 @@ def create_engine_for(url: str, *, pool_size: int = 5) -> Engine:
         SettingsError: the URL cannot be used, or the PostgreSQL driver is not installed.
     """
     parsed = _parsed(url)
+    del url  # a traceback that captures locals shows this frame
+    if isinstance(parsed, SettingsError):
+        raise parsed
     try:
         return _postgres(parsed, pool_size) if parsed.drivername in _POSTGRES_NAMES else _sqlite(parsed, pool_size)
     except ImportError:
@@ -76,17 +79,26 @@ def translated(engine: Engine) -> Iterator[None]:
         problem = _problem(error)
         if problem is None:
             raise
+        # The driver's frames hold the password, and the new error still remembers the old one.
+        for one in (error, error.orig):
+            if one is not None:
+                one.__cause__ = one.__context__ = None
+                one.with_traceback(None)
         raise DatabaseUnavailable(f"{_place(engine)}: {_without_password(problem, engine.url)}") from None
 
 
-def _parsed(url: str) -> URL:
+def _parsed(url: str) -> URL | SettingsError:
+    """Returns a problem instead of raising it: this frame holds the password."""
     cure = "write sqlite:///billing.db or postgresql://user:password@host/database"
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise SettingsError(SETTING, "is not a database URL", cure) from None
+        return SettingsError(SETTING, "is not a database URL", cure)
     if parsed.drivername not in _POSTGRES_NAMES + _SQLITE_NAMES:
-        raise SettingsError(SETTING, f"{parsed.drivername} is not a database this engine runs on", cure)
+        return SettingsError(SETTING, f"{parsed.drivername} is not a database this engine runs on", cure)
+    if "password" in parsed.query:
+        # There its repr hides it.
+        parsed = parsed.set(password=str(parsed.query["password"])).difference_update_query(["password"])
     return parsed
 
 
@@ -189,8 +201,4 @@ def _problem(error: DBAPIError) -> str | None:
 
 
 def _without_password(text: str, url: URL) -> str:
-    secrets = [str(url.password)] if url.password else []
-    secrets += [str(value) for key, value in url.query.items() if "password" in key]
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return text
+    return text.replace(str(url.password), "***") if url.password else text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from pydantic import SecretStr
 
 from billing.domain.evidence import (
     Answered,
@@ -43,7 +44,9 @@ def pg(sandbox: Sandbox) -> Iterator[IamportGateway]:
             raise ConnectionResetError from None
 
     http = Http("http://pg.test", handler=handle)
-    with IamportGateway(http, key="imp-key", secret="s", clock=clock(), is_live=False, concurrency=1) as made:
+    with IamportGateway(
+        http, key=SecretStr("imp-key"), secret=SecretStr("s"), clock=clock(), is_live=False, concurrency=1
+    ) as made:
         yield made
 
 

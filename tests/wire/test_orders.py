@@ -90,7 +90,7 @@ def test_a_refused_card_is_a_refusal_that_does_not_quote_the_card():
     with world(lambda _: refused(message, code=-1)) as w:
         reply = w.gateway.issue_key("cu1", card())
         assert isinstance(reply, Refusal)
-        assert reply.message.endswith("카드번호틀림 … … …")
+        assert reply.message.endswith("[F113]거래거절 카드번호틀림 [hidden]")
 
 
 @pytest.mark.parametrize("say", [Say(500), Say(silent=True), Say(200, b"<html>"), Say(401, envelope(code=-1)), ok("key")])

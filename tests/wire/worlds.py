@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from pydantic import SecretStr
+
 from billing.clock import ManualClock
 from billing.domain.evidence import ChargeOrder, Reply
 from billing.gateway.http import Handler, Http, Timeouts
@@ -44,7 +46,13 @@ def clock() -> ManualClock:
 
 
 def gateway(http: Http, **changes: object) -> IamportGateway:
-    given: dict[str, object] = {"key": "imp-key", "secret": SECRET, "clock": clock(), "is_live": False, "concurrency": 4}
+    given: dict[str, object] = {
+        "key": SecretStr("imp-key"),
+        "secret": SecretStr(SECRET),
+        "clock": clock(),
+        "is_live": False,
+        "concurrency": 4,
+    }
     return IamportGateway(http, **{**given, **changes})  # type: ignore[arg-type]
 
 

@@ -17,6 +17,7 @@ from billing.clock import SystemClock
 from billing.domain.customer import Customer, bucket_of, checked_customer
 from billing.domain.dunning import Ladder
 from billing.domain.events import AuditEntry, Event
+from billing.domain.evidence import PaymentFact
 from billing.domain.patience import Patience
 from billing.domain.policy import Policy
 from billing.domain.settlement import Verdict
@@ -26,7 +27,9 @@ from billing.flow.charging import Charging
 from billing.flow.closing import Closing
 from billing.flow.delivery import Consumer, Delivery
 from billing.flow.founding import Founding
+from billing.flow.heeding import Heeding
 from billing.flow.pricing import Pricing
+from billing.flow.receiving import Receipt, Receiving
 from billing.flow.registration import Registration
 from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
@@ -128,8 +131,26 @@ class Billing:
         self._resolution = Resolution(self.store, self.settlement, self.charging, self.policy, self.clock)
         self.plans = Pricing(self.store)
         self.cards = Registration(self.store, self.gateway, self.policy, pg=settings.pg, new_customer_uid=self._customer_uid)
+        self.controls = Founding(self.store, self._vouching)
+        self.webhooks = Receiving(self.store, self.policy)
+        self._heeding = Heeding(
+            self.store,
+            self.gateway,
+            self.settlement,
+            self.policy,
+            self.clock,
+            adopt=lambda _imp_uids: None,
+            alarm=self._stop_charging,
+        )
         self.worker = Worker(
-            self.store, self._renewal, self.charging, self._resolution, self.cards, self.policy, lanes=self._lanes
+            self.store,
+            self._renewal,
+            self.charging,
+            self._resolution,
+            self.cards,
+            self._heeding,
+            self.policy,
+            lanes=self._lanes,
         )
         self.customers = Customers(self.store, settings.time_zone)
         self._subscribing = Subscribing(self.store, self._renewal, self.charging, self.policy)
@@ -137,7 +158,6 @@ class Billing:
         self.invoices = Closing(self.store)
         self.events = Delivery(self.store)
         self.attempts = Adjudication(self.store, self.settlement)
-        self.controls = Founding(self.store, self._vouching)
         self.views = Views(self.store)
         self.schema = Schema(self.engine)
 
@@ -205,6 +225,19 @@ class Billing:
         """Hand undelivered events to `consumer`, at least once, in order per subscription; see `Delivery.deliver`."""
         return self.events.deliver(consumer, limit)
 
+    def receive_webhook(
+        self, body: bytes | Mapping[str, object], *, content_type: str | None = None, source_ip: str = ""
+    ) -> Receipt:
+        """Store a notice of the PG for the next pass to look into, from a view of the host's own; see `Receiving.receive`.
+
+        Hosts that run ASGI mount `billing.web.router` instead: it also checks who is asking, and how often.
+        """
+        return self.webhooks.receive(body, content_type=content_type, source_ip=source_ip)
+
+    def heed(self) -> Counter[str]:
+        """Look into every notice that is due; part of every `renew`. See `Heeding.heed`."""
+        return self._heeding.heed(self.policy.batch)
+
     def verify(self, *, asks_pg: bool = True) -> Proof:
         """Prove the books; see `Verification.verify`."""
         return Verification(self.store, self.gateway, pg_ledger=self._pg_ledger()).verify(asks_pg=asks_pg)
@@ -233,6 +266,13 @@ class Billing:
             # In process there is nothing to wait for, and one thread keeps every run in the same order.
             concurrency=1 if in_process else self.settings.concurrency,
         )
+
+    def _stop_charging(self, fact: PaymentFact) -> None:
+        """The PG holds a payment under a name of ours that no row knows: this database is old, or has a twin."""
+        switch = self.controls.freeze()
+        if switch is None or not switch.is_frozen:
+            reason = f"the PG holds payment {fact.imp_uid} under {fact.merchant_uid}, which this database does not know"
+            self.controls.set_freeze(is_frozen=True, reason=reason, actor="engine", cause="strangers")
 
     def _pg_ledger(self) -> PgLedger | None:
         """The sandbox's own truth, where the PG is one."""

@@ -125,6 +125,7 @@ def refuse_unless_legal(merchant_uid: str, here: AttemptState, there: AttemptSta
 
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_STEM_LENGTH = 26
 
 
 def merchant_uid_stem(prefix: str, ledger_id: str, subscription_id: str, purpose: str, period_index: int) -> str:
@@ -164,3 +165,9 @@ def stem_of(uid: str) -> tuple[str, int]:
     if a != "a" or not number.isdigit() or len(stem) < 27:
         raise ValueError(f"{uid!r} is not an order number of ours")
     return stem, int(number)
+
+
+def is_number_of(prefix: str, uid: str) -> bool:
+    """True for an order number of the shape this ledger mints; other ledgers' prefixes have another length or letters."""
+    body = uid[len(prefix) :]
+    return uid.startswith(prefix) and len(body) == _STEM_LENGTH + 3 and body[-3] == "a" and set(body) <= set(_ALPHABET)

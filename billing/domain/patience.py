@@ -71,6 +71,15 @@ class Patience:
         """How long an attempt waits whose subscription was charged by another one today."""
         return self._span(_HOUR)
 
+    @property
+    def quiet(self) -> timedelta:
+        """How long a notice that was looked into is only counted when it comes again."""
+        return self._span(10 * _MINUTE)
+
+    def after_postponed(self, age: timedelta) -> timedelta:
+        """The wait before the PG is asked about a notice that could not be looked into: as long again as it waited so far."""
+        return min(max(age, self._span(5)), self.quiet)
+
     def after_look(self, looks: int) -> timedelta:
         """The wait after look number `looks` (0 is the one right after the send)."""
         return self._span(_GAPS[min(looks, len(_GAPS) - 1)])

@@ -20,8 +20,8 @@ from billing.store.unit import Store, Tx
 
 log = logging.getLogger("billing.settlement")
 
-# Verdicts that rest on the absence of a record: only who holds the attempt may write them.
-_NEGATIVE = (Wait, Unsent, Rejected, NeverArrived)
+NEGATIVE = (Wait, Unsent, Rejected, NeverArrived)
+"""Verdicts that rest on the absence of a record: only who holds the attempt may write them."""
 
 
 class Held(NamedTuple):
@@ -53,6 +53,7 @@ class Settlement:
         if not attempts:
             return []
         evidence = self._learn([Held(one) for one in attempts], canary=None)
+        fault.point("W4")
         return self._book(attempts, evidence, fences={})
 
     def settle_held(self, held: Sequence[Held]) -> list[Verdict]:
@@ -161,7 +162,7 @@ class Settlement:
                 patience=self._policy.patience,
             )
             verdicts.append(verdict)
-            if isinstance(verdict, _NEGATIVE) and fences.get(attempt.id) != attempt.fence:
+            if isinstance(verdict, NEGATIVE) and fences.get(attempt.id) != attempt.fence:
                 continue
             booking = booked(
                 verdict,

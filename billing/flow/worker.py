@@ -10,6 +10,7 @@ from threading import Lock
 from billing.domain.policy import Policy
 from billing.errors import BillingError, Frozen
 from billing.flow.charging import Charging
+from billing.flow.heeding import Heeding
 from billing.flow.registration import Registration
 from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
@@ -17,7 +18,7 @@ from billing.store.unit import Store
 
 
 class Worker:
-    """Renewals, retries and unknown outcomes, in that order, batch by batch.
+    """Renewals, retries, notices and unknown outcomes, in that order, batch by batch.
 
     Several lanes are several workers in one process: they compete for rows exactly as processes do,
     so that one lane's database work fills the time another waits for the PG.
@@ -30,6 +31,7 @@ class Worker:
         charging: Charging,
         resolution: Resolution,
         registration: Registration,
+        heeding: Heeding,
         policy: Policy,
         *,
         lanes: int = 1,
@@ -39,6 +41,7 @@ class Worker:
         self._charging = charging
         self._resolution = resolution
         self._registration = registration
+        self._heeding = heeding
         self._policy = policy
         self._lanes = lanes
 
@@ -85,6 +88,9 @@ class Worker:
                 break
             if not opened and not charged:
                 break
+            # A day's renewals take minutes, and what somebody waits for at a browser is heard of through the inbox.
+            counts += self._heeding.heed(self._policy.batch)
+        counts += self._heeding.heed(self._policy.batch)
         while not self._charging.stopping.is_set():
             size = budget.take("resolved", self._policy.batch)
             verdicts = self._resolution.resolve(size) if size else []

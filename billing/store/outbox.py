@@ -27,6 +27,10 @@ class Outbox:
         self._connection = connection
         self._new_id = new_id
 
+    def holds(self, key: str) -> bool:
+        """True when an event with this key was published before."""
+        return self._connection.execute(select(outbox_event.c.id).where(outbox_event.c.key == key)).first() is not None
+
     def publish(self, events: Sequence[Event], at: datetime) -> None:
         """Append events; a second one with the same key is refused by the database."""
         rows = [

@@ -122,6 +122,14 @@ def payment(row: Row) -> Json:
     }
 
 
+def webhook(row: Row) -> Json:
+    """A notice of the PG, and what came of looking into it."""
+    return {
+        **picked(row, "id", "imp_uid", "merchant_uid", "status", "source_ip", "times_received", "outcome", "looks"),
+        **picked(row, "received_at", "last_received_at", "settled_at", "wake_at"),
+    }
+
+
 def event(row: Row) -> Json:
     """An event as the host is told it."""
     names = ("id", "key", "topic", "customer_id", "customer", "subscription_id", "version")

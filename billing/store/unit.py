@@ -19,6 +19,7 @@ from billing.store.catalog import Catalog
 from billing.store.customers import Customers
 from billing.store.engine import translated
 from billing.store.identity import Controls
+from billing.store.inbox import Inbox
 from billing.store.invoices import Invoices
 from billing.store.ledger import Ledger
 from billing.store.outbox import Outbox
@@ -44,6 +45,7 @@ class Tx:
         self.catalog = Catalog(connection)
         self.controls = Controls(connection)
         self.customers = Customers(connection)
+        self.inbox = Inbox(connection)
         self.invoices = Invoices(connection)
         self.ledger = Ledger(connection, store.new_id)
         self.outbox = Outbox(connection, store.new_id)

@@ -25,6 +25,7 @@ from billing.store.tables import (
     plan,
     price,
     subscription,
+    webhook_inbox,
 )
 from billing.store.unit import Store
 
@@ -214,6 +215,20 @@ class Views:
         """Events as hosts are told them; `of` is a customer's id or external id."""
         query = _narrowed(_EVENTS, {outbox_event.c.topic: topic, outbox_event.c.customer_id: self._customer_id(of)})
         return self._page(query, outbox_event.c.id, limit, after, shapes.event)
+
+    def webhooks(
+        self, *, outcome: str | None = None, only_pending: bool = False, limit: int = 50, after: str | None = None
+    ) -> list[Json]:
+        """Notices of the PG; a pending one waits for a look."""
+        query = _narrowed(select(webhook_inbox), {webhook_inbox.c.outcome: outcome})
+        if only_pending:
+            query = query.where(webhook_inbox.c.wake_at.is_not(None))
+        return self._page(query, webhook_inbox.c.id, limit, after, shapes.webhook)
+
+    def webhooks_of(self, ids: Sequence[str]) -> list[Json]:
+        """These notices, the newest first; unknown ids are left out."""
+        query = select(webhook_inbox).where(webhook_inbox.c.id.in_(list(ids)))
+        return self._page(query, webhook_inbox.c.id, len(ids), None, shapes.webhook)
 
     def attention(self) -> dict[str, int]:
         """How many records wait for somebody, and how many there are; what `doctor` reads."""

@@ -24,6 +24,7 @@ from billing.domain.invoice import Invoice
 from billing.domain.subscription import Subscription
 from billing.gateway.card import Card
 from billing.sandbox import MAGIC_CARDS, Fault, Sandbox, SandboxConfig
+from billing.sandbox.webhooks import Notice
 from billing.settings import Settings
 from billing.store import tables
 from billing.store.invoices import MAPPER as INVOICE
@@ -114,11 +115,25 @@ class World:
     """One merchant on one database, from `start` on."""
 
     def __init__(
-        self, database_url: str, start: str = "2024-01-31 10:00", *, config: SandboxConfig | None = None, **settings: Any
+        self,
+        database_url: str,
+        start: str = "2024-01-31 10:00",
+        *,
+        config: SandboxConfig | None = None,
+        hears: bool = False,
+        **settings: Any,
     ) -> None:
         self.clock = ManualClock(seoul(start))
         self.config = config
-        self.pg = Pg(Sandbox(seed=1, now=lambda: self.clock.now().timestamp(), sleep=self.clock.sleep, config=config))
+        self.pg = Pg(
+            Sandbox(
+                seed=1,
+                now=lambda: self.clock.now().timestamp(),
+                sleep=self.clock.sleep,
+                config=config,
+                deliver=self._receive if hears else None,
+            )
+        )
         self.settings = Settings(_env_file=None, **{"database_url": database_url, "instance_secret": MACHINE, **settings})  # type: ignore[call-arg]
         self.app = self.another_process()
         self.app.init(actor="test")
@@ -134,6 +149,10 @@ class World:
     def close(self) -> None:
         """Close every connection."""
         self.app.close()
+
+    def _receive(self, notice: Notice) -> None:
+        """The merchant's end of a notice, in a world that `hears`."""
+        self.app.receive_webhook(notice.body, content_type=notice.content_type)
 
     # --- what happens ----------------------------------------------------------------------------
 

@@ -1,0 +1,110 @@
+"""The inbox: which payments somebody mentioned, how often, and what came of looking."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, case, exists, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from billing.domain.notice import Notice
+from billing.store import bulk
+from billing.store.locking import key_list
+from billing.store.mapping import Mapper
+from billing.store.tables import attempt, webhook_inbox
+
+
+class Received(NamedTuple):
+    """One notice, however often it came; repetitions are counted, not kept.
+
+    Args:
+        looks: how many looks have found nothing conclusive so far.
+        wake_at: when a worker may take it up: end of a lease, or next look. None when nothing is left to do.
+        settled_at: when it was last concluded.
+        outcome: the verdict it led to (`paid`, `declined`, `booked` …), or why it led to none: `cancelled` (its refunds
+            are in the books), `foreign` (not an order number of ours), `forged` (the PG's record says otherwise),
+            `stranger` (ours by name, and no row knows it), `unknown` (the PG never showed it).
+    """
+
+    id: str
+    dedupe_key: str
+    imp_uid: str
+    merchant_uid: str
+    status: str
+    source_ip: str
+    received_at: datetime
+    last_received_at: datetime
+    times_received: int = 1
+    looks: int = 0
+    wake_at: datetime | None = None
+    settled_at: datetime | None = None
+    outcome: str | None = None
+
+    @property
+    def tells_of_a_cancel(self) -> bool:
+        """True where money may have gone back."""
+        return Notice(self.imp_uid, self.merchant_uid, self.status, self.dedupe_key.rpartition("|")[2]).tells_of_a_cancel
+
+
+MAPPER = Mapper(Received, webhook_inbox)
+_INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+
+_conclude = MAPPER.picker("id", "looks", "wake_at", "settled_at", "outcome")
+
+
+class Inbox:
+    """The notices of one transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def put(self, notice: Notice, *, id: str, source_ip: str, at: datetime, quiet: timedelta) -> Received:
+        """Write a notice or count its repetition: one statement either way, so that nobody can tell which it was.
+
+        Args:
+            id: its id if it is new.
+            quiet: a notice concluded less than this ago is only counted; later it is looked at once more.
+        """
+        one = webhook_inbox.c
+        new = Received(id, notice.dedupe_key, notice.imp_uid, notice.merchant_uid, notice.status, source_ip, at, at, wake_at=at)
+        statement = _INSERTS[self._connection.dialect.name](webhook_inbox).values(**MAPPER.row(new))
+        sleeps = one.wake_at.is_(None) & (one.settled_at <= at - quiet)
+        written = statement.on_conflict_do_update(
+            index_elements=["dedupe_key"],
+            set_={
+                "times_received": one.times_received + 1,
+                "last_received_at": at,
+                "source_ip": source_ip,
+                "wake_at": case((sleeps, at), else_=one.wake_at),
+                "looks": case((sleeps, 0), else_=one.looks),
+            },
+        ).returning(*MAPPER.columns)
+        return MAPPER.record(self._connection.execute(written).one())
+
+    def claim(self, now: datetime, lease_until: datetime, limit: int, *, only_known: bool) -> list[Received]:
+        """Take up to `limit` notices that are due; they wake again when the lease ends.
+
+        Args:
+            only_known: only those whose order number one of our attempts carries.
+        """
+        one = webhook_inbox.c
+        query = select(*MAPPER.columns).where(one.wake_at <= now)
+        if only_known:
+            query = query.where(exists().where(attempt.c.merchant_uid == one.merchant_uid))
+        rows = self._connection.execute(
+            query.order_by(one.wake_at, one.id).limit(limit).with_for_update(skip_locked=True, of=webhook_inbox)
+        )
+        taken = [MAPPER.record(row)._replace(wake_at=lease_until) for row in rows]
+        self.conclude(taken)
+        return taken
+
+    def conclude(self, notices: Sequence[Received]) -> None:
+        """Write what came of looking, and when to look again."""
+        bulk.update_rows(self._connection, webhook_inbox, ["id"], _conclude(notices))
+
+    def wake(self, ids: Sequence[str], at: datetime) -> int:
+        """Let these be looked at from `at` on, whatever came of them before; returns how many there are."""
+        query = update(webhook_inbox).where(webhook_inbox.c.id.in_(key_list(self._connection, ids)))
+        return self._connection.execute(query.values(wake_at=at, looks=0)).rowcount

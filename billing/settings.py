@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import time
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -16,6 +17,7 @@ from billing.errors import SettingsError
 
 LIVE_GATEWAY = "https://api.iamport.kr"
 INSTANCE_SECRET_MIN = 32
+Network = IPv4Network | IPv6Network
 SANDBOX_KEY, SANDBOX_SECRET = "imp_sandbox_key", "imp_sandbox_secret"
 
 
@@ -48,6 +50,9 @@ class Settings(BaseSettings):
     catch_up: CatchUp = CatchUp.LATEST
     dunning_days: str = "1,3,5,7"
     dunning_end: FinalState = FinalState.CANCEL
+    webhook_allow: str = ""
+    trusted_proxies: str = ""
+    webhook_secret: SecretStr = SecretStr("")
     faults: str = ""
     instance_file: Path | None = None
     instance_secret: SecretStr = SecretStr("")
@@ -78,6 +83,22 @@ class Settings(BaseSettings):
     def _long_enough(cls, value: SecretStr) -> SecretStr:
         if 0 < len(value.get_secret_value()) < INSTANCE_SECRET_MIN:
             raise ValueError(f"is too short; give at least {INSTANCE_SECRET_MIN} characters nobody can guess")
+        return value
+
+    @field_validator("webhook_allow", "trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parsed_networks(value)
+        return value
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _guessable(cls, value: SecretStr) -> SecretStr:
+        text = value.get_secret_value()
+        if text and (len(text) < 16 or not text.isascii() or not text.replace("-", "").replace("_", "").isalnum()):
+            raise ValueError(
+                "must be at least 16 letters, digits, - and _; write for example the output of `openssl rand -hex 16`"
+            )
         return value
 
     @model_validator(mode="after")
@@ -135,6 +156,19 @@ class Settings(BaseSettings):
         return parsed_days(self.dunning_days)
 
     @property
+    def webhook_sources(self) -> tuple[Network, ...]:
+        """The networks notices may come from; empty allows everybody.
+
+        The PG's are 52.78.100.19, 52.78.48.223 and 52.78.5.241. Source: PortOne webhook guide V1, FAQ.
+        """
+        return parsed_networks(self.webhook_allow)
+
+    @property
+    def proxies(self) -> tuple[Network, ...]:
+        """The proxies of the host's own, whose X-Forwarded-For is believed."""
+        return parsed_networks(self.trusted_proxies)
+
+    @property
     def gateway(self) -> str:
         """Base URL of the PG; empty for the in-process sandbox."""
         return self.gateway_url.rstrip("/") or ("" if self.mode is Mode.SANDBOX else LIVE_GATEWAY)
@@ -158,6 +192,21 @@ def parsed_hours(value: str) -> tuple[time, time | None]:
     if closes is not None and opens >= closes:
         raise ValueError(problem)
     return opens, closes
+
+
+def parsed_networks(value: str) -> tuple[Network, ...]:
+    """`52.78.100.19, 10.0.0.0/8` as networks. A network written by one of its hosts is refused: it allows more than it says."""
+    networks: list[Network] = []
+    for text in filter(None, (part.strip() for part in value.split(","))):
+        try:
+            networks.append(ip_network(text))
+        except ValueError:
+            try:
+                meant = ip_network(text, strict=False)
+            except ValueError:
+                raise ValueError("must be addresses or networks like 52.78.100.19 or 10.0.0.0/8, separated by commas") from None
+            raise ValueError(f"{text} has host bits set; write {meant}") from None
+    return tuple(networks)
 
 
 def parsed_days(value: str) -> tuple[int, ...]:

@@ -39,10 +39,12 @@ _COLLECTING = {
     "invoice": "Look up invoices; void one, or give it up.",
     "attempt": "Look up charge attempts; decide one that only a human can.",
     "events": "Read what the host is told, hand it over, and tell it again.",
+    "webhook": "Read which notices the PG sent, and look into some once more.",
     "verify": "Prove that books, ledger, attempts and the PG say the same.",
 }
 _PROCESSES = {
     "scheduler": "Run the process that renews, retries and resolves, until it is stopped.",
+    "serve": "Serve the address the PG sends its notices to, until it is stopped.",
     "sandbox": "Serve the fake PG over HTTP, with faults and magic cards.",
 }
 _PANELS = {

@@ -1,0 +1,80 @@
+"""`billing serve`: the engine's HTTP routes behind a socket."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from billing.commands.door import Door, verb
+from billing.errors import RuleError
+
+if TYPE_CHECKING:
+    from billing.app import Billing
+    from billing.commands.words import Words
+
+_GRACE_SECONDS = 20
+_REQUESTS_MAX = 512
+
+
+@click.command()
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), metavar="N", default=8000, show_default=True, help="0 takes any that is free."
+)
+@verb()
+def serve(door: Door, host: str, port: int) -> None:
+    """Serve the address the PG sends its notices to, until it is stopped.
+
+    POST /webhooks/iamport stores a notice and answers; `billing scheduler` looks into it within seconds. GET /health and
+    GET /ready are for a load balancer. The PG reaches only public HTTPS addresses, so a proxy of yours stands in front:
+    name it in BILLING_TRUSTED_PROXIES, and the PG's own addresses in BILLING_WEBHOOK_ALLOW:
+    52.78.100.19,52.78.48.223,52.78.5.241. It logs JSON lines on stderr.
+    """
+    from billing.web.health import refuse_unready
+
+    app = door.served(range(256))
+    refuse_unready(app)
+    with _listening(host, port) as listening:
+        name, number = listening.getsockname()[:2]
+        url = f"http://[{name}]:{number}" if ":" in name else f"http://{name}:{number}"
+
+        def words(out: Words) -> None:
+            out.line(f"Notices are taken at {url}/webhooks/iamport; stop it with Ctrl-C.", "bold green")
+
+        door.answer({"url": url, "webhook_url": f"{url}/webhooks/iamport"}, words)
+        _serve(app, listening)
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except (OSError, OverflowError) as error:
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise RuleError("--port", f"{host} port {port} cannot be used: {reason}", "choose another, or 0 for any") from None
+
+
+def _serve(app: Billing, listening: socket.socket) -> None:
+    import uvicorn
+
+    from billing import web
+
+    # The address must be readable before the first request is: whoever started us may wait for it.
+    sys.stdout.flush()
+    for one in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn shuts down cleanly and then repeats the signal to whoever was there before: a good end of a server.
+        signal.signal(one, lambda *_: None)
+    config = uvicorn.Config(
+        web.app(app),
+        log_config=None,  # into our JSON lines
+        access_log=False,  # a query string may carry the webhook's secret
+        proxy_headers=False,  # uvicorn would believe X-Forwarded-For before we ask who says so
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+        limit_concurrency=_REQUESTS_MAX,
+        lifespan="on",
+    )
+    uvicorn.Server(config).run(sockets=[listening])

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -37,6 +37,47 @@ class PostgresDidNotStart(Exception):
 @contextmanager
 def postgres_server(*, fsync: bool = True, settings: dict[str, str] | None = None) -> Iterator[str]:
     """Run a fresh server and yield the URL of its database `postgres`, as superuser over a unix socket."""
+    with restartable_server(fsync=fsync, settings=settings) as server:
+        yield server.url
+
+
+class Server:
+    """A running server that can be restarted as `pg_ctl restart` does.
+
+    Source: PostgreSQL manual, "Shutting Down the Server" (SIGINT: fast, SIGQUIT: immediate).
+    """
+
+    def __init__(self, url: str, watcher: subprocess.Popen[bytes], home: Path) -> None:
+        self.url = url
+        self._watcher = watcher
+        self._home = home
+
+    def restart(self, mode: str) -> None:
+        """Restart it, `fast` (open transactions are rolled back) or `immediate` (as if it had crashed)."""
+        assert self._watcher.stdin is not None
+        before = self._started_at()
+        self._watcher.stdin.write({"fast": b"f", "immediate": b"i"}[mode])
+        self._watcher.stdin.flush()
+        give_up = time.monotonic() + START_SECONDS
+        while self._started_at() in (before, None):
+            if time.monotonic() > give_up:
+                raise PostgresDidNotStart(f"no restart ({mode}) within {START_SECONDS} s")
+            time.sleep(0.02)
+
+    def _started_at(self) -> object:
+        import psycopg
+
+        try:
+            with psycopg.connect(self.url) as connection:
+                (instant,) = connection.execute("SELECT pg_postmaster_start_time()").fetchone() or (None,)
+                return instant
+        except psycopg.OperationalError:
+            return None
+
+
+@contextmanager
+def restartable_server(*, fsync: bool = True, settings: dict[str, str] | None = None) -> Iterator[Server]:
+    """Run a fresh server; it is gone when the block ends."""
     account = _unprivileged()
     home = Path(tempfile.mkdtemp(prefix="bpg-", dir=_short_temp()))
     try:
@@ -65,7 +106,7 @@ def postgres_server(*, fsync: bool = True, settings: dict[str, str] | None = Non
     try:
         url = f"postgresql://{USER}@/postgres?host={home}"
         _wait_until_it_answers(url, watcher, home)
-        yield url
+        yield Server(url, watcher, home)
     finally:
         assert watcher.stdin is not None
         watcher.stdin.close()
@@ -166,21 +207,32 @@ def _wait_until_it_answers(url: str, watcher: subprocess.Popen[bytes], home: Pat
 
 
 def _watch(home: Path, account: int, command: list[str]) -> int:
-    """Run the server until the pipe on our standard input closes, then stop it and remove everything."""
-    drop = None if account < 0 else account
-    with (home / "log").open("wb") as log:
-        server = subprocess.Popen(
-            command, user=drop, group=drop, cwd=home, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
-        )
+    """Run the server until the pipe on our standard input closes, then stop it and remove everything.
 
-    def stop_when_alone() -> None:
-        sys.stdin.buffer.read()
+    An `f` or an `i` in the pipe restarts it, fast or immediately.
+    """
+    drop = None if account < 0 else account
+    running: list[subprocess.Popen[bytes]] = []
+    is_restarting = Event()
+
+    def obey() -> None:
+        while order := sys.stdin.buffer.read(1):
+            is_restarting.set()
+            running[0].send_signal(signal.SIGINT if order == b"f" else signal.SIGQUIT)
         for sign in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
-            server.send_signal(sign)
+            running[0].send_signal(sign)
             time.sleep(10)
 
-    Thread(target=stop_when_alone, daemon=True).start()
-    ended = server.wait()
+    with (home / "log").open("ab") as log:
+        while True:
+            quiet = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+            running[:] = [subprocess.Popen(command, user=drop, group=drop, cwd=home, **quiet)]  # type: ignore[call-overload]
+            if not is_restarting.is_set():
+                Thread(target=obey, daemon=True).start()
+            is_restarting.clear()
+            ended = running[0].wait()
+            if not is_restarting.is_set():
+                break
     if ended == 0:
         shutil.rmtree(home, ignore_errors=True)
     return ended  # on a failure the log stays for whoever waits for the server

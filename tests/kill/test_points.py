@@ -1,0 +1,49 @@
+"""A worker killed, or asleep, at a point of the road: others finish, nothing is charged twice, nothing is lost."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+
+from tests.kill import workers
+from tests.kill.shop import Shop
+
+PATIENCE_SECONDS = 30
+
+
+def test_whoever_dies_at_a_point_is_followed_by_those_who_finish(
+    shop: Shop, point: str, floor: dict[str, int], tally: Counter[str]
+) -> None:
+    for passing in range(1, floor["passings"] + 1):
+        shop.next_day()
+        worker = shop.worker(faults=f"{point}=kill@{passing}")
+        worker.join(PATIENCE_SECONDS)
+        assert worker.exitcode == -signal.SIGKILL, f"{point} was passed less than {passing} times"
+        tally[f"killed at {point} on {shop.database}"] += 1
+        shop.ticks()
+        shop.is_paid_once_a_day()
+    shop.is_proven()
+    shop.is_told()
+
+
+def test_who_slept_for_three_leases_does_no_harm_when_it_wakes(
+    shop: Shop, stopped_at: str, is_rotated: bool, tally: Counter[str]
+) -> None:
+    """Others take over meanwhile. Where the token lives on, the sleeper's request may still be accepted: nobody repeats it."""
+    shop.next_day()
+    sleeper = shop.worker(faults=f"{stopped_at}=stop")
+    shop.wait_for(lambda: workers.is_stopped(sleeper), PATIENCE_SECONDS)
+    time.sleep(3 * shop.patience.lease.total_seconds())
+    if is_rotated:
+        shop.ticks()
+    else:
+        shop.app.renew()
+    workers.resume(sleeper)
+    shop.works_until_quiet(3)
+    shop.ticks()
+    shop.dismiss([sleeper])
+    tally[f"asleep for three leases at {stopped_at} on {shop.database}"] += 1
+    shop.is_paid_once_a_day()
+    shop.is_proven()
+    shop.is_told()

@@ -10,7 +10,7 @@ from hashlib import sha256
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from uuid_utils import uuid7
+from sqlalchemy import Engine
 
 from billing import fault
 from billing.clock import SystemClock
@@ -42,6 +42,7 @@ from billing.flow.worker import Worker
 from billing.gateway.http import Handler, HandlerAnswer, Http
 from billing.gateway.iamport import IamportGateway
 from billing.gateway.sandboxed import sandbox_ledger
+from billing.ids import new_uuid
 from billing.instance import Instance
 from billing.ports import Clock, Gateway, NewId
 from billing.settings import Mode, Settings
@@ -63,16 +64,15 @@ BATCH = 256
 """Rows one pass of the road takes: statements per renewal fall as it grows, and so does what a crash leaves armed."""
 
 
-def new_uuid() -> str:
-    """A UUIDv7 as text: sorts by time, names nothing."""
-    return str(uuid7())
-
-
 class Billing:
     """A subscription billing engine on one database and one PG account.
 
     Use it as a context manager. Verbs that move money take `actor`, who is written to the audit
     trail; it defaults to the operating system's user.
+
+    Args:
+        engine: a database that is open already, and stays open when this is closed.
+        wire: answers the gateway's calls instead of a network or `sandbox`; the simulator's own network.
 
     Raises:
         SettingsError: the settings do not fit together.
@@ -86,6 +86,8 @@ class Billing:
         gateway: Gateway | None = None,
         new_id: NewId = new_uuid,
         sandbox: Sandbox | None = None,
+        engine: Engine | None = None,
+        wire: Handler | None = None,
         buckets: range = range(256),
         lanes: int | None = None,
         actor: str | None = None,
@@ -106,9 +108,11 @@ class Billing:
             batch=max(BATCH, settings.concurrency),
             buckets=buckets,
         )
-        is_shared = not settings.database_url.get_secret_value().startswith("sqlite")
+        url = settings.database_url.get_secret_value()
+        is_shared = not url.startswith("sqlite") if engine is None else engine.dialect.name != "sqlite"
         self._lanes = lanes or (max(1, min(PROFITABLE_LANES, settings.concurrency // 32)) if is_shared else 1)
-        self.engine = create_engine_for(settings.database_url.get_secret_value(), pool_size=self._lanes + 2)
+        self._owns_engine = engine is None
+        self.engine = engine if engine is not None else create_engine_for(url, pool_size=self._lanes + 2)
         self.store = Store(
             self.engine,
             self.clock,
@@ -118,7 +122,7 @@ class Billing:
         )
         self._sandbox = sandbox
         self._owns_sandbox = sandbox is None
-        self.gateway = gateway or self._connected()
+        self.gateway = gateway or self._connected(wire)
         self.settlement = Settlement(self.store, self.gateway, self.policy)
         self._vouching = Vouching(
             self.store,
@@ -179,7 +183,8 @@ class Billing:
             close()
         if self._owns_sandbox and self._sandbox is not None:
             self._sandbox.close()
-        self.engine.dispose()
+        if self._owns_engine:
+            self.engine.dispose()
 
     def init(self, *, actor: str | None = None) -> Identity:
         """Migrate the database, create its identity, check its guards; safe to repeat."""
@@ -251,20 +256,21 @@ class Billing:
         digest = sha256(f"card|{self.new_id()}|{customer_id}".encode()).hexdigest()[:24]
         return f"gdc{digest}{number:02d}"
 
-    def _connected(self) -> Gateway:
+    def _connected(self, wire: Handler | None) -> Gateway:
         key, secret = self.settings.credentials
         url = self.settings.gateway
-        if not url and self._sandbox is None:
-            self._sandbox = _own_sandbox(self.settings)
-        in_process = self._sandbox if not url else None
+        if not url and wire is None:
+            if self._sandbox is None:
+                self._sandbox = _own_sandbox(self.settings)
+            wire = _handler(self._sandbox)
         return IamportGateway(
-            Http(url or "http://sandbox.in-process", handler=_handler(in_process) if in_process else None),
+            Http(url or "http://sandbox.in-process", handler=wire),
             key=key,
             secret=secret,
             clock=self.clock,
             is_live=self.settings.is_live,
             # In process there is nothing to wait for, and one thread keeps every run in the same order.
-            concurrency=1 if in_process else self.settings.concurrency,
+            concurrency=1 if wire else self.settings.concurrency,
         )
 
     def _stop_charging(self, fact: PaymentFact) -> None:

@@ -43,6 +43,13 @@ POINTS = (
 _ACTIONS: dict[str, Callable[[str], None]] = {}
 _armed: dict[str, tuple[str, int]] = {}
 _passed: dict[str, int] = {}
+_visitor: Callable[[str], None] | None = None
+
+
+def visit(visitor: Callable[[str], None] | None) -> None:
+    """Let `visitor` see every passing of every point, and decide what happens there; None ends it. For the simulator."""
+    global _visitor
+    _visitor = visitor
 
 
 def arm(plan: str) -> None:
@@ -65,7 +72,9 @@ def arm(plan: str) -> None:
 
 
 def point(name: str) -> None:
-    """Pass a named point; does nothing unless that point is armed."""
+    """Pass a named point; does nothing unless that point is armed or visited."""
+    if _visitor is not None:
+        _visitor(name)
     if not _armed:
         return
     planned = _armed.get(name)

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
-from random import Random
-from uuid import UUID
 
 from sqlalchemy import func, select
 
@@ -19,6 +17,7 @@ from billing.demo.people import OPENS_ON, SEOUL, Deed, Plastic, Step, Subscriber
 from billing.domain.customer import BillingKey
 from billing.errors import RuleError
 from billing.gateway.card import Card
+from billing.ids import SeededIds
 from billing.sandbox import MAGIC_CARDS, Sandbox
 from billing.settings import Settings
 from billing.store.tables import attempt, outbox_event
@@ -46,22 +45,6 @@ _HOUSE_RULES: dict[str, object] = {
     "instance_secret": "",
 }
 """What the environment could change is fixed here: the same seed must tell the same story everywhere."""
-
-
-class SeededIds:
-    """UUIDs version 7 that follow from seed, simulated time and order of calls alone."""
-
-    def __init__(self, seed: int, clock: ManualClock) -> None:
-        self._rng = Random(f"ids|{seed}")  # noqa: S311 — the demo repeats itself; ids guard nothing here
-        self._clock = clock
-        self._count = 0
-
-    def __call__(self) -> str:
-        """The next id; sorts after every earlier one."""
-        self._count += 1
-        millis = int(self._clock.now().timestamp() * 1000)
-        high, low = self._count >> 30 & 0xFFF, self._count & 0x3FFFFFFF
-        return str(UUID(int=millis << 80 | 7 << 76 | high << 64 | 2 << 62 | low << 32 | self._rng.getrandbits(32)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,9 @@ log = logging.getLogger("billing.gateway")
 IDS_PER_PAGE = 100
 """Most ids in one bulk look-up. Source: PortOne REST V1, GET /payments."""
 
+_DECLINES = DeclineTable()
+"""Read once in a process, however many gateways it opens."""
+
 Read = TypeVar("Read")
 
 
@@ -73,7 +76,7 @@ class IamportGateway:
         self._tokens = TokenKeeper(http, key=key, secret=secret, clock=clock)
         self._asking = Asking(http, self._tokens)
         self._fanout = Fanout(concurrency)
-        self._declines = declines or DeclineTable()
+        self._declines = declines or _DECLINES
         self._is_live = is_live
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ _PAYMENT = (
     "paid_at",
     "failed_at",
     "cancelled_at",
+    "visible_at",
     "fail_reason",
 )
 _KEY = ("customer_uid", "card_number", "behaviour", "charges", "inserted", "updated", "deleted_at")
@@ -53,6 +54,13 @@ def ledger(state: State, now: float) -> dict[str, Any]:
         },
         "double_charged": _doubles(keeping),
     }
+
+
+def changed_since(state: State, instant: float) -> dict[str, list[dict[str, Any]]]:
+    """Return the part of the ledger that moved at `instant` or later."""
+    payments = state.all("SELECT * FROM payments WHERE updated_at >= ? ORDER BY seq", (instant,))
+    refunds = state.all("SELECT * FROM refunds WHERE cancelled_at >= ? ORDER BY seq", (instant,))
+    return {"payments": [_payment(row) for row in payments], "refunds": [dict(row) for row in refunds]}
 
 
 def _payment(row: Any) -> dict[str, Any]:

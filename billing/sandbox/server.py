@@ -48,6 +48,7 @@ class Sandbox:
 
     Args:
         path: a SQLite file that survives and that other processes may share; None keeps all in memory.
+        image: what another sandbox's `image()` gave: this one begins where that one stood, under its own seed.
         seed: makes identifiers and the fate of calls follow from the order of calls alone; a file remembers its first.
         now: the clock, in Unix seconds.
         sleep: how a slow approval waits; a simulator passes its own.
@@ -60,6 +61,7 @@ class Sandbox:
         self,
         path: str | None = None,
         *,
+        image: bytes | None = None,
         seed: int | None = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
@@ -69,7 +71,7 @@ class Sandbox:
         deliver: Deliver | None = None,
     ) -> None:
         self.config = config or SandboxConfig()
-        self._state = State(path, seed)
+        self._state = State(path, seed, image)
         self._now = now
         self._sleep = sleep
         self._credentials = (imp_key, imp_secret)
@@ -116,6 +118,16 @@ class Sandbox:
         self.tick()
         with self._lock, self._state.transaction():
             return books.ledger(self._state, self.time())
+
+    def changed_since(self, instant: float) -> dict[str, list[dict[str, Any]]]:
+        """Return the `payments` and `refunds` of the ledger that are new or other than at `instant`, in sandbox time."""
+        with self._lock, self._state.transaction():
+            return books.changed_since(self._state, instant)
+
+    def image(self) -> bytes:
+        """Return all it remembers; see `image` of the constructor."""
+        with self._lock:
+            return self._state.image()
 
     def add_fault(
         self,

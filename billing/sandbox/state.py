@@ -173,7 +173,7 @@ class State:
     power cut may lose the last commits, which for a fake PG is a fair price.
     """
 
-    def __init__(self, path: str | None, seed: int | None) -> None:
+    def __init__(self, path: str | None, seed: int | None, image: bytes | None = None) -> None:
         self._db = sqlite3.connect(
             path or ":memory:",
             timeout=_BUSY_SECONDS,
@@ -185,8 +185,11 @@ class State:
         if path:
             self._use_wal()
         self._db.execute("PRAGMA synchronous=NORMAL")
+        if image is not None:
+            self._db.deserialize(image)
+            self.run("DELETE FROM meta WHERE name = 'seed'")
         with self.transaction():
-            for statement in _TABLES.split(";"):
+            for statement in _TABLES.split(";") if image is None else ():
                 self._db.execute(statement)
             first_seed = str(seed) if seed is not None else os.urandom(16).hex()
             self.run(
@@ -217,6 +220,10 @@ class State:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def image(self) -> bytes:
+        """Everything it remembers, to start another from."""
+        return self._db.serialize()
 
     def close(self) -> None:
         """Close the database."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from sqlalchemy import CheckConstraint, Connection, PrimaryKeyConstraint, Table, UniqueConstraint
 from sqlalchemy.dialects import postgresql, sqlite
@@ -152,24 +152,31 @@ def _read(conn: Connection, sql: str, *, plain: bool = True) -> dict[str, tuple[
 
 def _missing_on_sqlite(conn: Connection) -> list[str]:
     rows = conn.exec_driver_sql("SELECT type, name, sql FROM sqlite_master WHERE tbl_name LIKE 'billing~_%' ESCAPE '~'").all()
-    there: dict[str, str] = {}
-    for kind, name, sql in rows:
-        if kind == "table":
-            there |= _constraints_in(sql)
-        elif sql is not None:  # the index behind a constraint has no text
-            there[name] = _as_written(sql)
     wrong = []
     if conn.exec_driver_sql("PRAGMA ignore_check_constraints").scalar_one():
         wrong.append("all CHECKs are switched off in this session (ignore_check_constraints)")
     if not conn.exec_driver_sql("PRAGMA recursive_triggers").scalar_one():
         wrong.append("rows can be replaced unseen in this session (recursive_triggers)")
+    return [*wrong, *_wrong_on_sqlite(tuple((kind, name, sql) for kind, name, sql in rows))]
+
+
+@lru_cache(maxsize=4)
+def _wrong_on_sqlite(rows: tuple[tuple[str, str, str | None], ...]) -> tuple[str, ...]:
+    """What differs in this catalogue; asked before every pass, and read anew only when a letter of it changed."""
+    there: dict[str, str] = {}
+    for kind, name, sql in rows:
+        if kind == "table" and sql is not None:
+            there |= _constraints_in(sql)
+        elif sql is not None:  # the index behind a constraint has no text
+            there[name] = _as_written(sql)
+    wrong = []
     for guard in guards("sqlite"):
         definition = there.get(guard.name)
         if definition is None:
             wrong.append(f"{guard} is missing")
         elif definition != guard.definition:
             wrong.append(f"{guard} is not what it was")
-    return wrong
+    return tuple(wrong)
 
 
 def _constraints_in(create_table: str) -> dict[str, str]:

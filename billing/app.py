@@ -20,6 +20,7 @@ from billing.domain.events import AuditEntry, Event
 from billing.domain.evidence import PaymentFact
 from billing.domain.patience import Patience
 from billing.domain.policy import Policy
+from billing.domain.refund import Refund
 from billing.domain.settlement import Verdict
 from billing.errors import RuleError, SettingsError
 from billing.flow.adjudication import Adjudication
@@ -30,6 +31,8 @@ from billing.flow.founding import Founding
 from billing.flow.heeding import Heeding
 from billing.flow.pricing import Pricing
 from billing.flow.receiving import Receipt, Receiving
+from billing.flow.refund_settlement import RefundSettlement
+from billing.flow.refunding import Refunding
 from billing.flow.registration import Registration
 from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
@@ -107,6 +110,7 @@ class Billing:
             catch_up=settings.catch_up,
             batch=max(BATCH, settings.concurrency),
             buckets=buckets,
+            surplus_refund_max=settings.surplus_refund_max,
         )
         url = settings.database_url.get_secret_value()
         is_shared = not url.startswith("sqlite") if engine is None else engine.dialect.name != "sqlite"
@@ -123,7 +127,8 @@ class Billing:
         self._sandbox = sandbox
         self._owns_sandbox = sandbox is None
         self.gateway = gateway or self._connected(wire)
-        self.settlement = Settlement(self.store, self.gateway, self.policy)
+        returns = RefundSettlement(self.store, self.gateway, self.policy)
+        self.settlement = Settlement(self.store, self.gateway, returns, self.policy)
         self._vouching = Vouching(
             self.store,
             Instance(settings.instance_secret, settings.instance_file),
@@ -135,6 +140,9 @@ class Billing:
         self._resolution = Resolution(self.store, self.settlement, self.charging, self.policy, self.clock)
         self.plans = Pricing(self.store)
         self.cards = Registration(self.store, self.gateway, self.policy, pg=settings.pg, new_customer_uid=self._customer_uid)
+        self.views = Views(self.store)
+        self._refunding = Refunding(self.store, self.gateway, returns, self.policy, self.clock, self._vouching)
+        self.refunds = Refunds(self._refunding, self.views, check=self.check)
         self.controls = Founding(self.store, self._vouching)
         self.webhooks = Receiving(self.store, self.policy)
         self._heeding = Heeding(
@@ -143,7 +151,7 @@ class Billing:
             self.settlement,
             self.policy,
             self.clock,
-            adopt=lambda _imp_uids: None,
+            adopt=self.refunds.adopt,
             alarm=self._stop_charging,
         )
         self.worker = Worker(
@@ -151,6 +159,7 @@ class Billing:
             self._renewal,
             self.charging,
             self._resolution,
+            self._refunding,
             self.cards,
             self._heeding,
             self.policy,
@@ -161,8 +170,7 @@ class Billing:
         self.subscriptions = Subscriptions(self._subscribing, Stopping(self.store), check=self.check)
         self.invoices = Closing(self.store)
         self.events = Delivery(self.store)
-        self.attempts = Adjudication(self.store, self.settlement)
-        self.views = Views(self.store)
+        self.attempts = Adjudication(self.store, self.settlement, self.policy)
         self.schema = Schema(self.engine)
 
     @classmethod
@@ -206,7 +214,7 @@ class Billing:
             assert_guarded(tx.connection)
 
     def renew(self, limit: int | None = None) -> Counter[str]:
-        """One pass over everything due now: renewals, retries, unknown outcomes. Counts per verdict."""
+        """One pass over everything due now: renewals, retries, unknown outcomes, refunds. Counts per verdict."""
         self.check()
         return self.worker.renew(limit)
 
@@ -352,6 +360,35 @@ class Subscriptions:
         """Subscribe a customer; see `Subscribing.start`. Refused as a whole where charging would not be safe."""
         self._check()
         return self._subscribing.start(customer, price, quantity=quantity, start_on=start_on, trial_days=trial_days, actor=actor)
+
+
+class Refunds:
+    """What is given back: `request`, `retry`, `adopt`, and `list` to read."""
+
+    def __init__(self, refunding: Refunding, views: Views, *, check: Callable[[], None]) -> None:
+        self._refunding = refunding
+        self._check = check
+        self.adopt = refunding.adopt
+        self.list = views.refunds
+
+    def request(
+        self,
+        invoice_id: str,
+        *,
+        amount: int | None = None,
+        full: bool = False,
+        reason: str,
+        actor: str,
+        request_key: str | None = None,
+    ) -> Refund:
+        """Give money back; see `Refunding.request`. Refused as a whole where sending money would not be safe."""
+        self._check()
+        return self._refunding.request(invoice_id, amount=amount, full=full, reason=reason, actor=actor, request_key=request_key)
+
+    def retry(self, refund_id: str, *, actor: str) -> Refund:
+        """Take up a refund by hand; see `Refunding.retry`."""
+        self._check()
+        return self._refunding.retry(refund_id, actor=actor)
 
 
 def _own_sandbox(settings: Settings) -> Sandbox:

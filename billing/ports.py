@@ -90,8 +90,8 @@ class Gateway(Protocol):
     """The PG, as far as a billing engine needs one.
 
     Every method raises `GatewayUnavailable` when the PG could not be asked and
-    `CredentialsRefused` when it does not accept our key; `charge` alone never raises for
-    what happens on the wire, it reports a `Reply` for each order.
+    `CredentialsRefused` when it does not accept our key; `charge` and `cancel` alone never raise
+    for what happens on the wire, they report a `Reply` for each order.
     """
 
     def token(self) -> Token:
@@ -169,8 +169,11 @@ class Gateway(Protocol):
         """The amount registered for this order number, None when there is none."""
         ...
 
-    def cancel(self, order: CancelOrder) -> PaymentFact | Refusal:
-        """Refund a positive amount, guarded by the balance we believe in."""
+    def cancel(self, order: CancelOrder, *, token: Token, gate: Callable[[], bool]) -> Reply:
+        """Refund a positive amount once, guarded by the balance we believe in; never raises for the wire.
+
+        `gate` is asked right before the send; where it says no, the reply is `Silence(sent=False)`.
+        """
         ...
 
     def channels(self) -> list[Channel]:

@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     webhook_allow: str = ""
     trusted_proxies: str = ""
     webhook_secret: SecretStr = SecretStr("")
+    surplus_refund_max: int = Field(1_000_000, ge=0, lt=10**15)
     faults: str = ""
     instance_file: Path | None = None
     instance_secret: SecretStr = SecretStr("")

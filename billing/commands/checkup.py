@@ -173,7 +173,22 @@ _ATTENTION = {
         "`billing renew` or the scheduler asks the PG again; see `billing attempt list --state unknown`",
     ),
     "mismatches": ("paid, but not as asked", "`billing attempt list --state mismatch`, then `billing attempt resolve`"),
-    "surplus_payments": ("money to give back", "`billing attempt list --state surplus`, then refund it in the PortOne console"),
+    "surplus_payments": (
+        "money to give back",
+        "its refund was refused; see `billing refund list --state refused`, then `billing refund retry`",
+    ),
+    "waiting_refunds": (
+        "refunds that wait for you",
+        "larger than BILLING_SURPLUS_REFUND_MAX; see `billing refund list --state planned`, then `billing refund retry`",
+    ),
+    "undecided_refunds": (
+        "undecided refunds",
+        "`billing renew` or the scheduler asks the PG again; see `billing refund list --state unknown`",
+    ),
+    "refused_refunds": (
+        "refused refunds",
+        "see `billing refund list --state refused` for the PG's reason; `billing refund retry` repeats one",
+    ),
     "stuck_invoices": (
         "open invoices nobody tries",
         "`billing invoice list --state open`, then `billing retry` or `billing invoice void`",

@@ -49,7 +49,7 @@ def list_(door: Door, state: str | None, customer: str | None, limit: int, after
 @click.argument("invoice")
 @verb()
 def show(door: Door, invoice: str) -> None:
-    """Show one invoice with its lines, attempts and payments."""
+    """Show one invoice with its lines, attempts, payments and refunds."""
     one = door.app.views.invoice(invoice)
     door.answer({"invoice": one}, lambda out: _shown(out, one))
 
@@ -114,6 +114,10 @@ def _shown(out: Words, one: dict[str, Any]) -> None:
             (p["imp_uid"], p["role"], out.money(p["amount"]), p["card_name"], out.when(p["paid_at"])) for p in one["payments"]
         ]
         out.table(["!payment", "!for", ">amount", "card", "!paid"], paid)
+    if one["refunds"]:
+        out.line()
+        given = [(r["id"], r["state"], out.money(r["amount"]), r["reason"], r["refusal"]) for r in one["refunds"]]
+        out.table(["!refund", "!state", ">amount", "reason", "why not"], given)
 
 
 def _part(line: dict[str, Any]) -> str:

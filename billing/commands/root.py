@@ -37,6 +37,7 @@ _COLLECTING = {
     "renew": "Do everything that is due now: renewals, retries, unknown outcomes.",
     "retry": "Charge open invoices now.",
     "invoice": "Look up invoices; void one, or give it up.",
+    "refund": "Give money back, look up and retry refunds.",
     "attempt": "Look up charge attempts; decide one that only a human can.",
     "events": "Read what the host is told, hand it over, and tell it again.",
     "webhook": "Read which notices the PG sent, and look into some once more.",

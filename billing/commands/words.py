@@ -20,8 +20,8 @@ from plans.money import Money
 _PIPE_WIDTH = 200
 _GOOD, _BAD, _WAITING = "green", "red", "yellow"
 _STYLES = {
-    **dict.fromkeys(("paid", "active", "current", "trialing", "opened"), _GOOD),
-    **dict.fromkeys(("declined", "rejected", "mismatch", "surplus", "canceled", "uncollectible", "past_due"), _BAD),
+    **dict.fromkeys(("paid", "active", "current", "trialing", "opened", "done"), _GOOD),
+    **dict.fromkeys(("declined", "rejected", "refused", "mismatch", "surplus", "canceled", "uncollectible", "past_due"), _BAD),
     **dict.fromkeys(
         ("open", "unknown", "sending", "planned", "pending", "incomplete", "paused", "not_tried", "unsent"), _WAITING
     ),

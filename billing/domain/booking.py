@@ -8,7 +8,7 @@ audit never disagree.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from billing.domain import attempt as attempts
@@ -16,7 +16,7 @@ from billing.domain import ledger
 from billing.domain.attempt import NUMBERS_PER_INVOICE, AttemptState, ChargeAttempt
 from billing.domain.dunning import FinalState, Ladder, NextStep, next_step
 from billing.domain.events import AuditEntry, Event
-from billing.domain.evidence import Answered, DeclineClass, PaymentFact, RateLimited, Refusal, Reply
+from billing.domain.evidence import Answered, DeclineClass, PaymentFact, Refusal, Reply, asked_to_wait
 from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.ledger import Transfer
 from billing.domain.patience import Patience
@@ -74,6 +74,12 @@ class Pen:
         one = self.subscription
         key = f"{topic}:{one.id}:{one.version}"
         self.events.append(Event(topic, key, one.customer_id, one.id, one.version, {"subscription_id": one.id, **payload}))
+
+    def tell_of(self, subject: str, topic: str, **payload: object) -> None:
+        """Tell the host what happens once in the life of `subject`, whose several may be told of in one step."""
+        one = self.subscription
+        told = {"subscription_id": one.id, **payload}
+        self.events.append(Event(topic, f"{topic}:{subject}", one.customer_id, one.id, one.version, told))
 
     def note(self, action: str, subject: str, actor: str = ENGINE, **details: object) -> None:
         """Leave a trace."""
@@ -244,7 +250,7 @@ def _waiting(verdict: Wait, case: Case, evidence: Evidence, pen: Pen, patience: 
         state=AttemptState.UNKNOWN,
         moved_at=attempt.moved_at if attempt.state is AttemptState.UNKNOWN else now,
         looks=looks,
-        wake_at=None if patience.is_given_up(looks) else now + max(patience.after_look(looks), _asked_to_wait(evidence.reply)),
+        wake_at=None if patience.is_given_up(looks) else now + max(patience.after_look(looks), asked_to_wait(evidence.reply)),
         refusal=_refusal(evidence.reply) or attempt.refusal,
         hint_imp_uid=_hint(evidence.reply) or attempt.hint_imp_uid,
     )
@@ -261,12 +267,6 @@ def _waiting(verdict: Wait, case: Case, evidence: Evidence, pen: Pen, patience: 
 def _refusal(reply: Reply | None) -> str | None:
     """The text of a refusal that may mean anything; a duplicate's is no refusal but a hint that it worked."""
     return reply.message if isinstance(reply, Refusal) and reply.kind == "unclear" else None
-
-
-def _asked_to_wait(reply: Reply | None) -> timedelta:
-    """What Retry-After asks for, an hour at most: a wrong header must not park a charge."""
-    seconds = reply.retry_after_seconds if isinstance(reply, RateLimited) else None
-    return timedelta(seconds=min(max(seconds or 0.0, 0.0), 3600.0))
 
 
 def _hint(reply: Reply | None) -> str | None:

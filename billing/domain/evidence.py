@@ -6,7 +6,7 @@ Plain values. How they look on the wire is `billing.gateway.wire`'s business.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -30,6 +30,19 @@ class DeclineClass(StrEnum):
     TRANSIENT = "transient"  # maintenance, network: not the card's fault
     CONFIG = "config-error"  # contract, MID, amount: ours to mend, not the customer's
     UNKNOWN = "unknown-outcome"  # no table knows it: soft for retries, never hard
+
+
+class Cancellation(NamedTuple):
+    """One entry of a record's history of refunds, ours or a console's; `amount` in minor units.
+
+    Source: PortOne REST V1, PaymentAnnotation.cancel_history (`cancellation_id` is assigned by PortOne; older
+    entries have none).
+    """
+
+    amount: int
+    reason: str | None = None
+    cancellation_id: str | None = None
+    cancelled_at: datetime | None = None
 
 
 class PaymentFact(NamedTuple):
@@ -59,6 +72,7 @@ class PaymentFact(NamedTuple):
     card_name: str | None = None
     receipt_url: str | None = None
     custom_data: str | None = None
+    cancel_history: tuple[Cancellation, ...] = ()
 
 
 class ChargeOrder(NamedTuple):
@@ -86,6 +100,7 @@ class CancelOrder:
     amount: int
     checksum: int
     reason: str
+    currency: str = "KRW"
     tax_free: int = 0
     vat_amount: int | None = None
 
@@ -106,7 +121,7 @@ class Channel:
     name: str = ""
 
 
-# --- replies to a charge -------------------------------------------------------------------------
+# --- replies to an order -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +170,9 @@ class Silence:
 
 
 Reply = Answered | Refusal | Unauthorized | RateLimited | Silence
+
+
+def asked_to_wait(reply: Reply | None) -> timedelta:
+    """What Retry-After asks for, an hour at most: a wrong header must not park a charge."""
+    seconds = reply.retry_after_seconds if isinstance(reply, RateLimited) else None
+    return timedelta(seconds=min(max(seconds or 0.0, 0.0), 3600.0))

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from billing.domain.invoice import Invoice
+from billing.domain.refund import Refund
 
 PG, CUSTOMER, REVENUE, VAT = "pg:receivable", "customer", "revenue:deferred", "vat:payable"
 SURPLUS, MISMATCH = "suspense:surplus", "suspense:mismatch"
@@ -55,3 +56,20 @@ def released_transfer(account: str, imp_uid: str, amount: int, currency: str) ->
 def moved_to_surplus(imp_uid: str, amount: int, currency: str) -> Transfer:
     """A human found that parked money must be given back."""
     return Transfer("release", imp_uid, MISMATCH, SURPLUS, amount, currency)
+
+
+def refund_transfers(refund: Refund, role: str) -> list[Transfer]:
+    """The rows of a refund: what the PG took back, and what of the sale and its VAT is countered.
+
+    Args:
+        role: what the payment was to us; only one that settled an invoice was a sale.
+    """
+    ref, currency = refund.id, refund.currency
+    if role != "invoice":
+        return [Transfer("refund", ref, SURPLUS if role == "surplus" else MISMATCH, PG, refund.amount, currency)]
+    rows = [
+        Transfer("refund", ref, CUSTOMER, PG, refund.amount, currency),
+        Transfer("refund_sale", ref, REVENUE, CUSTOMER, refund.amount - refund.vat, currency),
+        Transfer("refund_vat", ref, VAT, CUSTOMER, refund.vat, currency),
+    ]
+    return [row for row in rows if row.amount]

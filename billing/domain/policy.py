@@ -19,6 +19,7 @@ class Policy:
         zone: the merchant's zone, in which `opens` and `closes` (None: midnight) bound automatic charges.
         batch: how many rows one pass of the road takes at most.
         buckets: the customers this worker serves.
+        surplus_refund_max: up to which amount, in minor units, money paid twice is given back without asking.
     """
 
     is_live: bool
@@ -30,6 +31,7 @@ class Policy:
     catch_up: CatchUp = CatchUp.LATEST
     batch: int = 256
     buckets: range = range(256)
+    surplus_refund_max: int = 1_000_000
 
     def charges_at(self, business_now: datetime) -> bool:
         """True while automatic charges may start.

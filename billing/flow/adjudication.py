@@ -8,9 +8,11 @@ from billing.domain import ledger
 from billing.domain.attempt import AttemptState, ChargeAttempt, refuse_unless_legal
 from billing.domain.booking import Pen, paid_invoice
 from billing.domain.invoice import Collection, InvoiceState
+from billing.domain.policy import Policy
 from billing.errors import RuleError
 from billing.flow.journal import post_pen
 from billing.flow.settlement import Settlement
+from billing.flow.surplus import plan_surplus
 from billing.store.unit import Store, Tx
 
 
@@ -25,9 +27,10 @@ class Ruling(StrEnum):
 class Adjudication:
     """Rulings on attempts."""
 
-    def __init__(self, store: Store, settlement: Settlement) -> None:
+    def __init__(self, store: Store, settlement: Settlement, policy: Policy) -> None:
         self._store = store
         self._settlement = settlement
+        self._policy = policy
 
     def resolve(self, attempt: str, ruling: Ruling, *, reason: str, actor: str) -> ChargeAttempt:
         """Decide an attempt by hand, after the PG was asked once more.
@@ -74,6 +77,8 @@ class Adjudication:
                 tx.invoices.update([paid_invoice(invoice, pen, at=now, imp_uid=attempt.imp_uid)])
                 tx.ledger.post([row for row in ledger.payment_transfers(invoice, "") if row.kind != "charge"], now)
         post_pen(tx, pen, business_now=now)
+        if ruling is Ruling.SURPLUS and after.imp_uid is not None:
+            plan_surplus(tx, invoice.id, after.imp_uid, self._policy)
         return after
 
     def _release(self, tx: Tx, attempt: ChargeAttempt, ruling: Ruling) -> None:
@@ -84,13 +89,14 @@ class Adjudication:
                 raise RuleError(
                     "attempt", "its money is in another mode or currency", "clear it at the PG, nothing can be booked here"
                 )
-            if ruling is Ruling.PAID and one.amount != attempt.amount:
-                problem = f"{one.amount} was paid for an invoice of {attempt.amount}"
-                raise RuleError("attempt", problem, "resolve it as surplus and refund it")
+            kept = one.amount - one.refunded
+            if ruling is Ruling.PAID and kept != attempt.amount:
+                problem = f"{kept} was paid and kept for an invoice of {attempt.amount}"
+                raise RuleError("attempt", problem, "resolve it as surplus")
             row = (
-                ledger.released_transfer(ledger.MISMATCH, one.imp_uid, one.amount, one.currency)
+                ledger.released_transfer(ledger.MISMATCH, one.imp_uid, kept, one.currency)
                 if ruling is Ruling.PAID
-                else ledger.moved_to_surplus(one.imp_uid, one.amount, one.currency)
+                else ledger.moved_to_surplus(one.imp_uid, kept, one.currency)
             )
-            tx.ledger.post([row], tx.business_now)
+            tx.ledger.post([row] if kept else [], tx.business_now)
             tx.payments.set_role(one.imp_uid, "invoice" if ruling is Ruling.PAID else "surplus")

@@ -14,13 +14,14 @@ from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.policy import Policy
 from billing.domain.settlement import NotTried, Unsent, Verdict
 from billing.domain.subscription import OVER, Subscription, SubscriptionState
-from billing.errors import CredentialsRefused, Frozen, GatewayError, InvariantBroken
+from billing.errors import CredentialsRefused, GatewayError, InvariantBroken
 from billing.flow.gate import Gate
 from billing.flow.journal import post_pen
 from billing.flow.planning import Plan, Planning
 from billing.flow.poison import POISON
 from billing.flow.probing import Probing
 from billing.flow.settlement import Held, Settlement
+from billing.flow.switch import refuse_when_frozen
 from billing.flow.vouching import Vouching
 from billing.ports import Clock, Gateway, Token
 from billing.store.unit import Store, Tx
@@ -56,7 +57,7 @@ class Charging:
         began = self._clock.monotonic()
 
         def claim(tx: Tx) -> Plan:
-            self._refuse_when_frozen(tx)
+            refuse_when_frozen(tx)
             return self._planning.due(tx, limit)
 
         try:
@@ -74,7 +75,7 @@ class Charging:
         began = self._clock.monotonic()
 
         def claim(tx: Tx) -> Plan:
-            self._refuse_when_frozen(tx)
+            refuse_when_frozen(tx)
             return self._planning.asked(tx, invoice_ids)
 
         plan = self._store.run(claim)
@@ -130,11 +131,6 @@ class Charging:
             plan.verdicts += one.verdicts
         return plan
 
-    def _refuse_when_frozen(self, tx: Tx) -> None:
-        switch = tx.controls.freeze()
-        if switch is not None and switch.is_frozen:
-            raise Frozen(f"charging is frozen since {switch.changed_at.isoformat()} by {switch.actor}: {switch.reason}")
-
     # --- held attempts -----------------------------------------------------------------------------
 
     def _probed(self, attempts: Sequence[ChargeAttempt]) -> tuple[list[Verdict], list[ChargeAttempt]]:
@@ -184,7 +180,7 @@ class Charging:
         Everything that could have changed since the claim is read again under lock: the switch, the place, the
         subscription, the invoice, the card, the fence. Whatever door a charge came through, it passes here.
         """
-        self._refuse_when_frozen(tx)
+        refuse_when_frozen(tx)
         self._vouching.refuse_elsewhere(tx)
         pairs = {
             invoice.id: (invoice, subscription) for invoice, subscription in tx.invoices.lock([a.invoice_id for a in attempts])

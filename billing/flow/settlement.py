@@ -15,6 +15,8 @@ from billing.domain.settlement import Evidence, NeverArrived, Rejected, Unsent, 
 from billing.errors import GatewayError, InvariantBroken
 from billing.flow import journal
 from billing.flow.poison import POISON
+from billing.flow.refund_settlement import RefundSettlement
+from billing.flow.surplus import plan_surplus
 from billing.ports import Gateway
 from billing.store.unit import Store, Tx
 
@@ -34,9 +36,10 @@ class Held(NamedTuple):
 class Settlement:
     """Looks payments up, judges them, and books what they say."""
 
-    def __init__(self, store: Store, gateway: Gateway, policy: Policy) -> None:
+    def __init__(self, store: Store, gateway: Gateway, refunds: RefundSettlement, policy: Policy) -> None:
         self._store = store
         self._gateway = gateway
+        self._refunds = refunds
         self._policy = policy
 
     def settle(self, merchant_uids: Sequence[str]) -> list[Verdict]:
@@ -181,8 +184,18 @@ class Settlement:
             invoices[attempt.invoice_id] = booking.invoice
             subscriptions[attempt.subscription_id] = booking.subscription
         journal.post(tx, bookings, locked, business_now=tx.business_now)
+        for booking in bookings:
+            self._give_back(tx, booking)
         fault.point("K09")
         return verdicts
+
+    def _give_back(self, tx: Tx, booking: Booking) -> None:
+        """Book what the PG had given back before we knew of the payment, and plan to give back what was paid twice."""
+        for fact, role in booking.payments:
+            if fact.cancel_amount:
+                self._refunds.book(tx, fact)
+            if role == "surplus":
+                plan_surplus(tx, booking.invoice.id, fact.imp_uid, self._policy)
 
 
 def _is_unsent(reply: Reply | None) -> bool:

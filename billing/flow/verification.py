@@ -54,6 +54,7 @@ class Verification:
             totals = dict(proofs.totals())
             ours = {imp_uid: (amount, refunded) for imp_uid, _, amount, refunded in proofs.payments()}
             undecided = proofs.undecided_uids()
+            in_flight = proofs.refunds_in_flight()
             identity = tx.controls.identity()
         if totals["paid_amount"] - totals["refunded_amount"] < totals["ledger_receivable"]:
             differences.append(
@@ -62,15 +63,15 @@ class Verification:
         compared = "not asked"
         if asks_pg and self._pg_ledger is not None:
             ledger = self._pg_ledger()
-            differences += _against_ledger(ours, undecided, ledger, identity.uid_prefix if identity else "")
+            differences += _against_ledger(ours, undecided, in_flight, ledger, identity.uid_prefix if identity else "")
             totals["pg_kept"] = sum(int(row["kept"]) for row in ledger["payments"])
             compared = "the sandbox's ledger"
         elif asks_pg and ours:
-            differences += self._against_records(ours)
+            differences += self._against_records(ours, in_flight)
             compared = "the PG's records of every payment we booked"
         return Proof(totals, tuple(differences), compared)
 
-    def _against_records(self, ours: Mapping[str, tuple[int, int]]) -> Iterator[str]:
+    def _against_records(self, ours: Mapping[str, tuple[int, int]], in_flight: Mapping[str, int]) -> Iterator[str]:
         found: dict[str, PaymentFact] = {}
         for facts in self._gateway.find_payments([], imp_uids=list(ours)).facts.values():
             found.update({fact.imp_uid: fact for fact in facts})
@@ -80,19 +81,23 @@ class Verification:
                 yield f"payment {imp_uid} over {amount} is not at the PG"
             elif fact.status not in ("paid", "cancelled") or fact.amount != amount:
                 yield f"payment {imp_uid} over {amount} is {fact.status} over {fact.amount} at the PG"
-            elif fact.cancel_amount != refunded:
+            elif fact.cancel_amount not in (refunded, refunded + in_flight.get(imp_uid, 0)):
                 yield f"payment {imp_uid}: {refunded} refunded in our books, {fact.cancel_amount} at the PG"
 
 
 def _against_ledger(
-    ours: Mapping[str, tuple[int, int]], undecided: set[str], ledger: Mapping[str, Any], prefix: str
+    ours: Mapping[str, tuple[int, int]],
+    undecided: set[str],
+    in_flight: Mapping[str, int],
+    ledger: Mapping[str, Any],
+    prefix: str,
 ) -> Iterator[str]:
     theirs = {row["imp_uid"]: row for row in ledger["payments"] if row["took_money"]}
     for imp_uid, (amount, refunded) in ours.items():
         row = theirs.pop(imp_uid, None)
         if row is None:
             yield f"payment {imp_uid} over {amount} is not in the PG's ledger"
-        elif (row["amount"], row["cancel_amount"]) != (amount, refunded):
+        elif row["amount"] != amount or row["cancel_amount"] not in (refunded, refunded + in_flight.get(imp_uid, 0)):
             yield f"payment {imp_uid}: {amount} − {refunded} in our books, {row['amount']} − {row['cancel_amount']} at the PG"
     for imp_uid, row in theirs.items():
         if row["merchant_uid"].startswith(prefix) and row["merchant_uid"] not in undecided:

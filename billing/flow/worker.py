@@ -11,6 +11,7 @@ from billing.domain.policy import Policy
 from billing.errors import BillingError, Frozen
 from billing.flow.charging import Charging
 from billing.flow.heeding import Heeding
+from billing.flow.refunding import Refunding
 from billing.flow.registration import Registration
 from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
@@ -18,7 +19,7 @@ from billing.store.unit import Store
 
 
 class Worker:
-    """Renewals, retries, notices and unknown outcomes, in that order, batch by batch.
+    """Renewals, retries, notices, unknown outcomes and refunds, in that order, batch by batch.
 
     Several lanes are several workers in one process: they compete for rows exactly as processes do,
     so that one lane's database work fills the time another waits for the PG.
@@ -30,6 +31,7 @@ class Worker:
         renewal: Renewal,
         charging: Charging,
         resolution: Resolution,
+        refunding: Refunding,
         registration: Registration,
         heeding: Heeding,
         policy: Policy,
@@ -40,6 +42,7 @@ class Worker:
         self._renewal = renewal
         self._charging = charging
         self._resolution = resolution
+        self._refunding = refunding
         self._registration = registration
         self._heeding = heeding
         self._policy = policy
@@ -48,7 +51,7 @@ class Worker:
     def renew(self, limit: int | None = None) -> Counter[str]:
         """One pass over everything due now; returns how many verdicts of each name it brought.
 
-        `limit` bounds the subscriptions, the invoices and the unknown outcomes taken, each by itself.
+        `limit` bounds the subscriptions, the invoices, the unknown outcomes and the refunds taken, each by itself.
 
         Raises:
             Frozen, GatewayError, DatabaseUnavailable: the pass stopped there; what was done stays done.
@@ -98,6 +101,8 @@ class Worker:
             budget.give_back("resolved", size - len(verdicts))
             if not verdicts:
                 break
+        while not self._charging.stopping.is_set() and self._refund(budget, counts):
+            pass
         if frozen is not None:
             raise frozen
         return +counts
@@ -107,6 +112,14 @@ class Worker:
         verdicts = self._charging.charge_due(size) if size else []
         counts.update(one.name for one in verdicts)
         budget.give_back("charged", size - len(verdicts))
+        return len(verdicts)
+
+    def _refund(self, budget: _Budget, counts: Counter[str]) -> int:
+        # One at a time: each is a wire call of its own, and its lease begins when it is taken.
+        size = budget.take("refunded", 1)
+        verdicts = self._refunding.take_up(size)
+        counts.update(one.name for one in verdicts)
+        budget.give_back("refunded", size - len(verdicts))
         return len(verdicts)
 
     def _take(self, budget: _Budget, what: str, step: Callable[[int], int]) -> int:

@@ -52,7 +52,7 @@ def again(order: ChargeOrder) -> bytes:
     return _json(fields)
 
 
-def cancel(order: CancelOrder, currency: str = "KRW") -> bytes:
+def cancel(order: CancelOrder) -> bytes:
     """The body of one refund.
 
     `CancelOrder` itself refuses an amount of 0, which would mean "everything". `checksum` turns a
@@ -64,12 +64,12 @@ def cancel(order: CancelOrder, currency: str = "KRW") -> bytes:
     return _json(
         {
             "imp_uid": order.imp_uid,
-            "amount": _major(order.amount, currency),
-            "checksum": _major(order.checksum, currency),
+            "amount": _major(order.amount, order.currency),
+            "checksum": _major(order.checksum, order.currency),
             "reason": order.reason,
             "enable_webhook": False,
         }
-        | _tax(order.tax_free, order.vat_amount, currency)
+        | _tax(order.tax_free, order.vat_amount, order.currency)
     )
 
 

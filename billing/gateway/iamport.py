@@ -326,20 +326,23 @@ class IamportGateway:
         frame = self._asking.get(f"/payments/prepare/{segment('merchant_uid', merchant_uid)}", about)
         return self._read(about, lambda: wire.prepared_amount(frame.response)) if frame else None
 
-    def cancel(self, order: CancelOrder) -> PaymentFact | Refusal:
-        """Refund once; what a lost answer did is for a look-up to find out.
+    def cancel(self, order: CancelOrder, *, token: Token, gate: Callable[[], bool]) -> Reply:
+        """Refund once, with exactly `token`; what a lost answer did is for a look-up to find out.
+
+        Where `gate` says no right before the send, nothing leaves and the reply is `Silence(sent=False)`.
 
         Source: PortOne REST V1, POST /payments/cancel (200 code 0 the record after the refund, code 1
         refused before the PG, code -1 by the PG).
         """
-        about = f"refund {order.imp_uid}"
-        answer = self._asking.order("POST", "/payments/cancel", about, body=bodies.cancel(order))
-        frame = self._asking.frame(answer, about)
-        if frame.code != 0:
-            refused = refusal(frame, self._declines)
-            log.warning("%s refused: code %s, %s", about, refused.code, refused.kind)
-            return refused
-        return self._read(about, lambda: wire.payment(frame.response, self._declines))
+        body = bodies.cancel(order)
+        if not gate():
+            return Silence(False, "the gate was closed")
+        answer = self._http.call("POST", "/payments/cancel", token=token, body=body)
+        fault.point("R3")
+        reply = reply_to(order, answer, self._declines)
+        if not isinstance(reply, Answered):
+            log.warning("refund of %s: %s", order.imp_uid, reply)
+        return reply
 
     def channels(self) -> list[Channel]:
         """The channels configured at the PG. Source: PortOne REST V1, GET /users/pg."""

@@ -1,10 +1,10 @@
-"""What the answer to a charge proves. The table of the wire, as code.
+"""What the answer to a charge or a refund proves. The table of the wire, as code.
 
     could not connect, TLS refused                    Silence(sent=False)
     broke, timed out, cut off after that              Silence(sent=True)
     401                                               Unauthorized: refused at the door
     429                                               RateLimited
-    200, code 0, a readable record of this number     Answered: the record's status decides
+    200, code 0, a readable record of this payment    Answered: the record's status decides
     200, code 0, anything else                        Silence(sent=True)
     200, code ≠ 0                                     Refusal
     another 4xx with the PG's own envelope, code ≠ 0  Refusal, read like one with 200
@@ -13,7 +13,7 @@
 `sent=True` means "may have been executed": it costs a look-up and some patience. Calling one
 unsent that was sent costs a customer twice, so every doubt falls on that side.
 
-Source: PortOne REST V1, POST /subscribe/payments/again (200 and 401 only; business errors come
+Source: PortOne REST V1, POST /subscribe/payments/again and /payments/cancel (200 and 401 only; business errors come
 as HTTP 200 with code ≠ 0 and response null). A 4xx in the PG's envelope is documented for other
 calls of the same API as "bad parameter" or "not found"; here it still has to name its reason in
 words we know before it counts as final. A 4xx without the envelope comes from something between
@@ -27,7 +27,9 @@ import unicodedata
 
 from billing.domain.evidence import (
     Answered,
+    CancelOrder,
     ChargeOrder,
+    PaymentFact,
     RateLimited,
     Refusal,
     RefusalKind,
@@ -63,7 +65,7 @@ _FINAL = (
 _MESSAGE_MAX = 300
 
 
-def reply_to(order: ChargeOrder, answer: Answer | Lost, declines: DeclineTable) -> Reply:
+def reply_to(order: ChargeOrder | CancelOrder, answer: Answer | Lost, declines: DeclineTable) -> Reply:
     """Return what `answer` proves about `order`. Never raises."""
     if isinstance(answer, Lost):
         return Silence(answer.is_sent, answer.why)
@@ -83,10 +85,14 @@ def reply_to(order: ChargeOrder, answer: Answer | Lost, declines: DeclineTable) 
         fact = wire.payment(frame.response, declines)
     except wire.Unreadable as problem:
         return Silence(True, f"HTTP {status}: {problem}")
-    if fact.merchant_uid != order.merchant_uid:
-        # A PG that cuts long numbers, or a proxy that mixed two answers up: it is not about this charge.
+    if not _is_about(order, fact):
+        # A PG that cuts long numbers, or a proxy that mixed two answers up: it is not about this order.
         return Silence(True, "answered for another order number")
     return Answered(fact)
+
+
+def _is_about(order: ChargeOrder | CancelOrder, fact: PaymentFact) -> bool:
+    return fact.imp_uid == order.imp_uid if isinstance(order, CancelOrder) else fact.merchant_uid == order.merchant_uid
 
 
 def refusal(frame: wire.Envelope, declines: DeclineTable) -> Refusal:

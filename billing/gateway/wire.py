@@ -26,7 +26,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from billing.domain.customer import KeyFact
-from billing.domain.evidence import Channel, PaymentFact, PaymentStatus
+from billing.domain.evidence import Cancellation, Channel, PaymentFact, PaymentStatus
 from billing.gateway.declines import DeclineTable
 from billing.gateway.http import Answer
 from billing.redaction import redacted
@@ -109,6 +109,7 @@ def payment(record: object, declines: DeclineTable) -> PaymentFact:
         card_name=_said(get("card_name")),
         receipt_url=_text(get("receipt_url")),
         custom_data=_custom(get("custom_data")),
+        cancel_history=_history(get("cancel_history"), currency),
     )
 
 
@@ -292,6 +293,21 @@ def _seconds(value: object) -> int | None:
 def _moment(value: object) -> datetime | None:
     seconds = _seconds(value)
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def _history(entries: object, currency: str) -> tuple[Cancellation, ...]:
+    """The refunds of a record, in its own order; an entry without a readable amount is left out."""
+    if not entries or not isinstance(entries, list):
+        return ()
+    found = []
+    for entry in entries:
+        try:
+            amount = _minor("amount", _object(entry).get("amount"), currency)
+        except Unreadable:
+            continue
+        identity = (_text(entry.get("cancellation_id")) or "")[:64] or None
+        found.append(Cancellation(amount, _text(entry.get("reason")), identity, _moment(entry.get("cancelled_at"))))
+    return tuple(found)
 
 
 def _custom(value: object) -> str | None:

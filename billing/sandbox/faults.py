@@ -35,6 +35,7 @@ FAULTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "wrong_customer": ("the record names customer_uid VALUE (a stranger)", _CHARGES),
     "live_record": ("the record carries the opposite test mark", _CHARGES),
     "shadowed_paid": ("a newer failed record of the same merchant_uid follows the paid one", _CHARGES),
+    "cancel_refused": ("the PG refuses the refund with text VALUE (no settlement balance)", (CANCEL,)),
     "webhook_drop": ("the notice is never sent", _ANYTHING),
     "webhook_twice": ("the notice is sent twice", _ANYTHING),
     "webhook_reorder": ("the notice is held back VALUE seconds (5), so later ones overtake it", _ANYTHING),

@@ -8,6 +8,7 @@ from billing.sandbox.wire import Refused, flag, number, text
 
 NOTHING_TO_CANCEL = "취소할 결제건이 존재하지 않습니다."
 ALREADY_CANCELLED = "이미 전액취소된 주문입니다."
+NO_BALANCE = "[8178] 취소 가능 금액이 부족합니다."
 
 
 def cancel(call: Call) -> dict[str, Any]:
@@ -24,6 +25,10 @@ def cancel(call: Call) -> dict[str, Any]:
     left = row["amount"] - row["cancel_amount"]
     if checksum is not None and checksum != left:
         raise Refused(1, f"취소 가능 잔액이 일치하지 않습니다. (요청 {checksum}, 잔액 {left})")
+    poor = call.strikes("cancel_refused")
+    if poor:
+        # Source: PortOne help, refusals for want of settlement balance: ordinary business, told by the PG below (code -1).
+        raise Refused(-1, str(poor["value"] or NO_BALANCE))
     row, cancellation_id = give_back(call, row, number(call.fields, "amount"), text(call.fields, "reason"), source="api")
     if flag(call.fields, "enable_webhook") and (row["notice_url"] or call.config.webhook_url):
         webhooks.tell(call, row, cancellation_id=cancellation_id)

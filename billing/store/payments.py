@@ -67,6 +67,24 @@ class Payments:
         query = select(*MAPPER.columns).where(payment.c.attempt_id == attempt_id).order_by(payment.c.booked_at)
         return [MAPPER.record(row) for row in self._connection.execute(query)]
 
+    def lock(self, imp_uid: str, *, skips_locked: bool = False) -> Payment | None:
+        """Lock one payment; None when there is none, or (with `skips_locked`) when somebody else holds it."""
+        query = select(*MAPPER.columns).where(payment.c.imp_uid == imp_uid)
+        # Not its key: the refund rows that point at it need only that.
+        row = self._connection.execute(query.with_for_update(key_share=True, skip_locked=skips_locked)).first()
+        return MAPPER.record(row) if row else None
+
+    def settling(self, invoice_id: str) -> str | None:
+        """The `imp_uid` of the payment that settled an invoice, None while none has."""
+        query = select(payment.c.imp_uid).where(payment.c.invoice_id == invoice_id, payment.c.role == "invoice")
+        return self._connection.execute(query).scalar()
+
+    def invoices_of(self, imp_uids: Sequence[str]) -> dict[str, str]:
+        """The invoice each of these payments was made for; unknown payments are left out."""
+        query = select(payment.c.imp_uid, payment.c.invoice_id)
+        rows = self._connection.execute(query.where(payment.c.imp_uid.in_(key_list(self._connection, imp_uids))))
+        return {row.imp_uid: row.invoice_id for row in rows}
+
     def set_role(self, imp_uid: str, role: str) -> None:
         """Say what a parked payment turned out to be."""
         self._connection.execute(update(payment).where(payment.c.imp_uid == imp_uid).values(role=role))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from billing.domain.events import AuditEntry, chained
 from billing.store.audit import CHAIN_START, stamp
-from billing.store.tables import attempt, audit, counter, invoice, invoice_line, ledger_transfer, payment, subscription
+from billing.store.tables import attempt, audit, counter, invoice, invoice_line, ledger_transfer, payment, refund, subscription
 
 
 class Proofs:
@@ -22,6 +22,7 @@ class Proofs:
         yield from self._paid_invoices()
         yield from self._payments()
         yield from self._ledger()
+        yield from self._refunds()
         yield from self._lines()
         yield from self._numbers()
         yield from self._chains()
@@ -37,6 +38,11 @@ class Proofs:
         query = select(attempt.c.merchant_uid).where(attempt.c.state.in_(["sending", "unknown"]))
         return set(self._connection.execute(query).scalars())
 
+    def refunds_in_flight(self) -> dict[str, int]:
+        """Per payment the amount of a refund whose end is not known yet: the PG may rightly have given it back."""
+        query = select(refund.c.imp_uid, refund.c.amount).where(refund.c.state.in_(["sending", "unknown"]))
+        return {row.imp_uid: row.amount for row in self._connection.execute(query)}
+
     def totals(self) -> dict[str, int]:
         """What the books add up to: counts, and amounts in minor units."""
         one = self._connection
@@ -50,6 +56,7 @@ class Proofs:
         )
         attempts = select(func.count()).where(attempt.c.state == "paid")
         invoices = select(func.count()).where(invoice.c.state == "paid")
+        refunds = select(func.count()).where(refund.c.state == "done")
         return {
             "payments": count,
             # A sum of bigints is a numeric on PostgreSQL.
@@ -58,6 +65,7 @@ class Proofs:
             "ledger_receivable": int(one.execute(receivable).scalar_one() - one.execute(given_back).scalar_one()),
             "paid_attempts": one.execute(attempts).scalar_one(),
             "paid_invoices": one.execute(invoices).scalar_one(),
+            "refunds": one.execute(refunds).scalar_one(),
         }
 
     def _paid_invoices(self) -> Iterator[str]:
@@ -133,6 +141,57 @@ class Proofs:
         )
         for row in self._connection.execute(short):
             yield f"invoice {row.number} over {row.total} is booked as sales and VAT of {row.amount or 0}"
+
+    def _refunds(self) -> Iterator[str]:
+        """Refunds against payments and ledger; of a payment that is no balance of ours the ledger knows no refund either."""
+        shown = (
+            select(refund.c.imp_uid, func.sum(refund.c.amount).label("amount"))
+            .where(refund.c.state == "done")
+            .group_by(refund.c.imp_uid)
+            .subquery()
+        )
+        query = (
+            select(payment.c.imp_uid, payment.c.refunded, shown.c.amount)
+            .outerjoin(shown, shown.c.imp_uid == payment.c.imp_uid)
+            .where(payment.c.refunded != func.coalesce(shown.c.amount, 0))
+        )
+        for row in self._connection.execute(query):
+            yield f"payment {row.imp_uid} shows {row.refunded} refunded, its refunds add up to {row.amount or 0}"
+        charge, given = ledger_transfer.alias(), ledger_transfer.alias()
+        query = (
+            select(refund.c.id, refund.c.amount, given.c.amount.label("booked"))
+            .join(charge, and_(charge.c.kind == "charge", charge.c.ref == refund.c.imp_uid))
+            .outerjoin(given, and_(given.c.kind == "refund", given.c.ref == refund.c.id))
+            .where(refund.c.state == "done", func.coalesce(given.c.amount, 0) != refund.c.amount)
+        )
+        for row in self._connection.execute(query):
+            yield f"refund {row.id} over {row.amount} is booked as {row.booked or 'nothing'}"
+        done = select(refund.c.id).where(refund.c.id == ledger_transfer.c.ref, refund.c.state == "done").exists()
+        countered = ["refund", "refund_sale", "refund_vat"]
+        for row in self._connection.execute(select(ledger_transfer.c.ref).where(ledger_transfer.c.kind.in_(countered), ~done)):
+            yield f"the ledger books a refund {row.ref} that is not done"
+        yield from self._countered_sales()
+
+    def _countered_sales(self) -> Iterator[str]:
+        """What was refunded of a sale counters it to the unit, VAT included."""
+        parts = {
+            kind: func.sum(case((ledger_transfer.c.kind == kind, ledger_transfer.c.amount), else_=0)).label(kind)
+            for kind in ("refund_sale", "refund_vat")
+        }
+        booked = select(ledger_transfer.c.ref, *parts.values()).group_by(ledger_transfer.c.ref).subquery()
+        sums = [func.sum(func.coalesce(booked.c[kind], 0)).label(kind) for kind in parts]
+        query = (
+            select(invoice.c.number, payment.c.amount, payment.c.refunded, invoice.c.vat, *sums)
+            .join(payment, and_(payment.c.invoice_id == invoice.c.id, payment.c.role == "invoice"))
+            .join(refund, and_(refund.c.imp_uid == payment.c.imp_uid, refund.c.state == "done"))
+            .outerjoin(booked, booked.c.ref == refund.c.id)
+            .group_by(invoice.c.number, payment.c.amount, payment.c.refunded, invoice.c.vat)
+        )
+        for row in self._connection.execute(query):
+            is_whole = row.refunded == row.amount
+            if row.refund_sale + row.refund_vat != row.refunded or (is_whole and row.refund_vat != row.vat):
+                countered = f"{row.refund_sale} of the sale and {row.refund_vat} of VAT countered"
+                yield f"invoice {row.number}: {row.refunded} refunded, {countered}"
 
     def _lines(self) -> Iterator[str]:
         query = (

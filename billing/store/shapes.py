@@ -118,6 +118,7 @@ def payment(row: Row) -> Json:
         **picked(row, "imp_uid", "merchant_uid", "attempt_id", "invoice_id", "role"),
         "amount": money(row["amount"], currency),
         "refunded": money(row["refunded"], currency),
+        "refund_reserved": money(row["refund_reserved"], currency),
         **picked(row, "pg_provider", "pg_tid", "card_name", "receipt_url", "paid_at", "booked_at"),
     }
 
@@ -127,6 +128,20 @@ def webhook(row: Row) -> Json:
     return {
         **picked(row, "id", "imp_uid", "merchant_uid", "status", "source_ip", "times_received", "outcome", "looks"),
         **picked(row, "received_at", "last_received_at", "settled_at", "wake_at"),
+    }
+
+
+def refund(row: Row) -> Json:
+    """A refund with the number of its invoice."""
+    currency = row["currency"]
+    return {
+        **picked(row, "id", "imp_uid", "invoice_id", "invoice_number", "customer_id", "customer", "request_key", "origin"),
+        **picked(row, "actor", "reason", "state"),
+        "amount": money(row["amount"], currency),
+        "tax_free": money(row["tax_free"], currency),
+        "vat": money(row["vat"], currency),
+        "checksum": None if row["checksum"] is None else money(row["checksum"], currency),
+        **picked(row, "refusal", "cancellation_id", "wire_count", "looks", "sent_at", "wake_at", "created_at", "moved_at"),
     }
 
 

@@ -24,6 +24,7 @@ from billing.store.invoices import Invoices
 from billing.store.ledger import Ledger
 from billing.store.outbox import Outbox
 from billing.store.payments import Payments
+from billing.store.refunds import Refunds
 from billing.store.subscriptions import Subscriptions
 from billing.store.turns import Turns, turns
 
@@ -50,6 +51,7 @@ class Tx:
         self.ledger = Ledger(connection, store.new_id)
         self.outbox = Outbox(connection, store.new_id)
         self.payments = Payments(connection)
+        self.refunds = Refunds(connection, self.payments)
         self.subscriptions = Subscriptions(connection)
 
     @cached_property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, func, or_, select
+from sqlalchemy import Column, Connection, Select, and_, func, or_, select
 
 from billing.errors import NotFound
 from billing.store import shapes
@@ -24,6 +24,7 @@ from billing.store.tables import (
     payment,
     plan,
     price,
+    refund,
     subscription,
     webhook_inbox,
 )
@@ -54,6 +55,11 @@ _ATTEMPTS = (
     select(attempt, customer.c.external_id.label("customer"), invoice.c.number.label("invoice_number"))
     .join(customer, customer.c.id == attempt.c.customer_id)
     .join(invoice, invoice.c.id == attempt.c.invoice_id)
+)
+_REFUNDS = (
+    select(refund, invoice.c.number.label("invoice_number"), invoice.c.customer_id, customer.c.external_id.label("customer"))
+    .join(invoice, invoice.c.id == refund.c.invoice_id)
+    .join(customer, customer.c.id == invoice.c.customer_id)
 )
 _EVENTS = select(outbox_event, customer.c.external_id.label("customer")).outerjoin(
     customer, customer.c.id == outbox_event.c.customer_id
@@ -152,7 +158,7 @@ class Views:
         return self._page(query, invoice.c.number, limit, number, shapes.invoice)
 
     def invoice(self, wanted: str) -> Json:
-        """One invoice with its lines, attempts and payments, by id or number."""
+        """One invoice with its lines, attempts, payments and refunds, by id or number."""
         (found,) = self.invoice_ids([wanted])
         with self._store.read() as tx:
             row = tx.connection.execute(_INVOICES.where(invoice.c.id == found)).mappings().one()
@@ -164,6 +170,7 @@ class Views:
                 "lines": _all(tx.connection, lines, lambda one: shapes.line(one, row["currency"])),
                 "attempts": _all(tx.connection, tries, shapes.attempt),
                 "payments": _all(tx.connection, payments, shapes.payment),
+                "refunds": _all(tx.connection, _REFUNDS.where(refund.c.invoice_id == found).order_by(refund.c.id), shapes.refund),
             }
 
     def invoice_ids(self, wanted: Sequence[str]) -> list[str]:
@@ -209,6 +216,23 @@ class Views:
             payments = select(payment).where(payment.c.attempt_id == found).order_by(payment.c.booked_at, payment.c.imp_uid)
             return {**shapes.attempt(row), "payments": _all(tx.connection, payments, shapes.payment)}
 
+    # --- refunds ---------------------------------------------------------------------------------
+
+    def refunds(
+        self, *, state: str | None = None, of: str | None = None, limit: int = 50, after: str | None = None
+    ) -> list[Json]:
+        """Refunds; `of` is a customer's id or external id."""
+        query = _narrowed(_REFUNDS, {refund.c.state: state, invoice.c.customer_id: self._customer_id(of)})
+        return self._page(query, refund.c.id, limit, after, shapes.refund)
+
+    def refund(self, wanted: str) -> Json:
+        """One refund, by id."""
+        with self._store.read() as tx:
+            row = tx.connection.execute(_REFUNDS.where(refund.c.id == wanted)).mappings().first()
+        if row is None:
+            raise NotFound("refund", wanted)
+        return shapes.refund(row)
+
     # --- events and attention --------------------------------------------------------------------
 
     def events(self, *, topic: str | None = None, of: str | None = None, limit: int = 50, after: str | None = None) -> list[Json]:
@@ -239,7 +263,12 @@ class Views:
             "parked_subscriptions": _count(subscription.c.parked_reason.is_not(None)),
             "undecided_attempts": _count(attempt.c.state.in_(["sending", "unknown"])),
             "mismatches": _count(attempt.c.state == "mismatch"),
-            "surplus_payments": _count(payment.c.role == "surplus", payment.c.refunded < payment.c.amount),
+            "surplus_payments": _count(
+                payment.c.role == "surplus", payment.c.refunded + payment.c.refund_reserved < payment.c.amount
+            ),
+            "waiting_refunds": _count(refund.c.state == "planned", refund.c.wake_at.is_(None)),
+            "undecided_refunds": _count(refund.c.state.in_(["sending", "unknown"])),
+            "refused_refunds": _count(refund.c.state == "refused", refund.c.origin == "operator", _is_still_owed()),
             "stuck_invoices": _count(invoice.c.state == "open", invoice.c.collection == "manual"),
             "pending_keys": _count(billing_key.c.state == "pending"),
             "retired_keys": _count(billing_key.c.state == "retired"),
@@ -271,6 +300,14 @@ def _all(connection: Connection, query: Select[Any], shape: Callable[[shapes.Row
 
 def _narrowed(query: Select[Any], wanted: dict[Column[Any], str | None]) -> Select[Any]:
     return query.where(*(column == value for column, value in wanted.items() if value is not None))
+
+
+def _is_still_owed() -> Any:
+    """True of a refused refund that nothing repeats and for which enough of its payment is left."""
+    again = refund.alias()
+    room = payment.c.amount - payment.c.refunded - payment.c.refund_reserved
+    has_room = select(payment.c.imp_uid).where(payment.c.imp_uid == refund.c.imp_uid, room >= refund.c.amount).exists()
+    return and_(has_room, ~select(again.c.id).where(again.c.request_key == "again:" + refund.c.id).exists())
 
 
 def _count(*conditions: Any) -> Select[Any]:

@@ -104,7 +104,15 @@ class Pg:
 
     def arrivals(self) -> list[str]:
         """The merchant_uid of every charge request that arrived, in order."""
-        return [row["merchant_uid"] for row in self.sandbox.ledger()["arrivals"]]
+        return [row["merchant_uid"] for row in self.sandbox.ledger()["arrivals"] if row["path"] != "/payments/cancel"]
+
+    def cancels(self) -> list[dict[str, Any]]:
+        """Every refund request that arrived, in order, with what came of it."""
+        return [row for row in self.sandbox.ledger()["arrivals"] if row["path"] == "/payments/cancel"]
+
+    def given_back(self) -> list[tuple[str, float]]:
+        """Every refund the PG executed: which payment, how much."""
+        return [(row["imp_uid"], row["amount"]) for row in self.sandbox.ledger()["refunds"]]
 
     def double_charged(self) -> list[Any]:
         """What was charged twice."""

@@ -24,6 +24,7 @@ def violations(ledger: dict[str, Any], engine: Engine) -> Iterator[str]:
                 )
             )
         )
+    ledger = ledger | {"arrivals": [row for row in ledger["arrivals"] if row["path"] != "/payments/cancel"]}
     kept = [row for row in ledger["payments"] if row["kept"] > 0]
     yield from _paid_once(kept, booked, ledger["arrivals"])
     yield from _known(kept, booked, attempts)

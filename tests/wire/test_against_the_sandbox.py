@@ -11,7 +11,6 @@ from billing.domain.evidence import (
     Answered,
     CancelOrder,
     DeclineClass,
-    PaymentFact,
     PaymentStatus,
     Refusal,
     RefusalKind,
@@ -80,10 +79,13 @@ def test_register_charge_look_up_and_refund(pg):
     assert pg.get_payment("imps_of_nobody") is None
     assert pg.list_payments().facts == (fact,)
 
-    refunded = pg.cancel(CancelOrder(fact.imp_uid, 3000, 9900, "반품"))
-    assert isinstance(refunded, PaymentFact)
-    assert (refunded.status, refunded.amount, refunded.cancel_amount) == (PaymentStatus.CANCELLED, 9900, 3000)
-    assert isinstance(pg.cancel(CancelOrder(fact.imp_uid, 3000, 9900, "반품")), Refusal)  # the checksum is stale
+    half = CancelOrder(fact.imp_uid, 3000, 9900, "반품")
+    reply = pg.cancel(half, token=pg.token(), gate=lambda: True)
+    assert isinstance(reply, Answered)
+    assert (reply.fact.status, reply.fact.amount, reply.fact.cancel_amount) == (PaymentStatus.CANCELLED, 9900, 3000)
+    (entry,) = reply.fact.cancel_history
+    assert (entry.amount, entry.reason, bool(entry.cancellation_id)) == (3000, "반품", True)
+    assert isinstance(pg.cancel(half, token=pg.token(), gate=lambda: True), Refusal)  # the checksum is stale
 
     assert pg.delete_key("cu1", reason="새 카드") is True
     assert pg.delete_key("cu1", reason="새 카드") is False

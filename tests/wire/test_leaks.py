@@ -46,7 +46,7 @@ def test_no_log_line_at_any_level_of_any_library_holds_a_secret(case, caplog):
         list(pg.charge([order()], token=pg.token(), gate=lambda: True))
         for call in (
             lambda: pg.get_payment("imp_1"),
-            lambda: pg.cancel(CancelOrder("imp_1", 1, 1, "r")),
+            lambda: pg.cancel(CancelOrder("imp_1", 1, 1, "r"), token=pg.token(), gate=lambda: True),
             lambda: pg.issue_key("cu1", made_card()),
         ):
             try:

@@ -7,11 +7,13 @@ import json
 import pytest
 
 from billing.domain.customer import KeyFact
-from billing.domain.evidence import CancelOrder, PaymentFact, Refusal, RefusalKind
+from billing.domain.evidence import Answered, CancelOrder, RateLimited, Refusal, RefusalKind, Silence, Unauthorized
 from billing.errors import GatewayUnavailable
 from billing.gateway.card import Card
+from billing.gateway.http import Http, Timeouts
+from billing.ports import Token
 from tests.wire.scripted import Say, envelope, ok, record, refused
-from tests.wire.worlds import world
+from tests.wire.worlds import gateway, world
 
 KEY = {
     "customer_uid": "cu1", "pg_provider": "inicis", "pg_id": "INIBillTst", "sandbox": True, "card_name": "신한카드",
@@ -21,28 +23,45 @@ UNKNOWN_KEY = refused("요청하신 customer_uid(cu1)로 등록된 정보를 찾
 
 
 def refund(**changes: object) -> CancelOrder:
-    return CancelOrder(**{"imp_uid": "imp_1", "amount": 3000, "checksum": 9900, "reason": "반품 r-1", **changes})  # type: ignore[arg-type]
+    return CancelOrder(**{"imp_uid": "imps_1", "amount": 3000, "checksum": 9900, "reason": "반품 r-1", **changes})  # type: ignore[arg-type]
 
 
 def card() -> Card:
     return Card(number="4242424242424242", expiry="12/30", birth="880101", pwd_2digit="12")
 
 
-def test_a_refund_names_amount_balance_and_reason_and_asks_for_no_webhook():
-    with world(lambda _: ok(record(status="cancelled", cancel_amount=3000))) as w:
-        fact = w.gateway.cancel(refund())
+CANCELLED = record(status="cancelled", cancel_amount=3000)
 
-        assert isinstance(fact, PaymentFact)
-        assert fact.cancel_amount == 3000
+
+def test_a_refund_names_amount_balance_and_reason_and_asks_for_no_webhook():
+    with world(lambda _: ok(CANCELLED)) as w:
+        reply = w.cancel(refund())
+
+        assert isinstance(reply, Answered)
+        assert reply.fact.cancel_amount == 3000
         assert json.loads(w.server.arrivals[-1].body) == {
-            "imp_uid": "imp_1", "amount": 3000, "checksum": 9900, "reason": "반품 r-1", "enable_webhook": False,
+            "imp_uid": "imps_1", "amount": 3000, "checksum": 9900, "reason": "반품 r-1", "enable_webhook": False,
         }  # fmt: skip
+
+
+def test_a_refund_in_a_currency_with_cents_is_written_in_major_units():
+    with world(lambda _: ok(CANCELLED)) as w:
+        w.cancel(refund(currency="USD", vat_amount=273))
+        sent = json.loads(w.server.arrivals[-1].body)
+        assert (sent["amount"], sent["checksum"], sent["vat_amount"]) == (30.0, 99.0, 2.73)
+
+
+@pytest.mark.parametrize(("amount", "checksum"), [(0, 9900), (-1, 9900), (9901, 9900), (0, 0)])
+def test_a_refund_of_nothing_or_of_too_much_cannot_even_be_written_down(amount, checksum):
+    """To the PG an amount of 0 means everything."""
+    with pytest.raises(ValueError, match="is not one"):
+        refund(amount=amount, checksum=checksum)
 
 
 @pytest.mark.parametrize(("code", "message"), [(1, "이미 전액취소된 주문입니다."), (-1, "[8178] 취소 가능 금액 부족"), (1, "")])
 def test_a_refused_refund_is_a_refusal(code, message):
     with world(lambda _: refused(message, code=code)) as w:
-        assert isinstance(w.gateway.cancel(refund()), Refusal)
+        assert isinstance(w.cancel(refund()), Refusal)
 
 
 @pytest.mark.parametrize(
@@ -51,26 +70,44 @@ def test_a_refused_refund_is_a_refusal(code, message):
         Say(500),
         Say(502, b"<html>"),
         Say(silent=True),
-        Say(429),
         Say(200, b"{"),
         ok(None),
         Say(302),
         Say(400, envelope(record())),
         Say(is_reset=True),
+        ok(CANCELLED | {"imp_uid": "imps_2"}),
     ],
 )
-def test_a_refund_without_a_usable_answer_is_sent_once_and_left_to_a_look_up(say):
+def test_a_refund_without_a_usable_answer_may_have_been_executed_and_is_sent_once(say):
     with world(lambda _: say, read=0.1) as w:
-        with pytest.raises(GatewayUnavailable, match="refund imp_1"):
-            w.gateway.cancel(refund())
+        reply = w.cancel(refund())
+        assert isinstance(reply, Silence)
+        assert reply.sent
         assert len(w.server.arrivals) == 2
 
 
-def test_an_order_met_with_401_is_not_sent_again():
+def test_a_refund_is_asked_to_slow_down():
+    with world(lambda _: Say(429, headers={"Retry-After": "7"})) as w:
+        assert w.cancel(refund()) == RateLimited(7.0)
+
+
+def test_a_refund_met_with_401_is_not_sent_again():
     with world(lambda _: refused("Unauthorized", code=-1, status=401)) as w:
-        with pytest.raises(GatewayUnavailable, match="nothing was done"):
-            w.gateway.cancel(refund())
+        assert w.cancel(refund()) == Unauthorized()
         assert [arrival.path for arrival in w.server.arrivals] == ["/users/getToken", "/payments/cancel"]
+
+
+def test_a_refund_that_comes_too_late_never_leaves():
+    with world(lambda _: ok(CANCELLED)) as w:
+        assert w.cancel(refund(), gate=lambda: False) == Silence(False, "the gate was closed")
+        assert [arrival.path for arrival in w.server.arrivals] == ["/users/getToken"]
+
+
+def test_a_refund_without_a_connection_was_not_sent():
+    with gateway(Http("http://127.0.0.1:9", timeouts=Timeouts(connect=0.2, write=0.2, read=0.2))) as pg:
+        reply = pg.cancel(refund(), token=Token("t", "f"), gate=lambda: True)
+        assert isinstance(reply, Silence)
+        assert not reply.sent
 
 
 def test_a_card_becomes_a_key():

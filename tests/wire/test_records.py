@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.domain.evidence import PaymentFact, PaymentStatus
+from billing.domain.evidence import Cancellation, PaymentFact, PaymentStatus
 from billing.gateway import wire
 from billing.gateway.declines import DeclineTable
 from tests.wire.scripted import record
@@ -113,3 +113,18 @@ def test_a_record_with_anything_in_any_field_is_read_or_unreadable(changes):
 def test_whatever_bytes_come_the_envelope_is_read_or_unreadable(body):
     with suppress(wire.Unreadable):
         wire.envelope(body)
+
+
+def test_the_history_of_refunds_is_read_and_damage_in_it_costs_no_payment():
+    whole = {"amount": 3000, "reason": "[rf_1] 반품", "cancellation_id": "c-1", "cancelled_at": 1_700_000_009, "pg_tid": "t"}
+    bare = {"amount": "1000"}
+    fact = read(status="cancelled", cancel_amount=4000, cancel_history=[whole, bare, {"amount": None}, None, 7])
+    assert fact.cancel_history == (
+        Cancellation(3000, "[rf_1] 반품", "c-1", datetime.fromtimestamp(1_700_000_009, UTC)),
+        Cancellation(1000),
+    )
+
+
+@pytest.mark.parametrize("history", [None, [], {}, "no", 7])
+def test_a_record_without_a_history_has_none(history):
+    assert read(cancel_history=history).cancel_history == ()

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from billing.clock import ManualClock
-from billing.domain.evidence import ChargeOrder, Reply
+from billing.domain.evidence import CancelOrder, ChargeOrder, Reply
 from billing.gateway.http import Handler, Http, Timeouts
 from billing.gateway.iamport import IamportGateway
 from tests.wire.scripted import Arrival, Say, ScriptedServer, token_answer
@@ -65,6 +65,9 @@ class World:
     def charge(self, *orders: ChargeOrder, gate: Callable[[], bool] = lambda: True) -> dict[str, Reply]:
         replies = self.gateway.charge(orders or (order(),), token=self.gateway.token(), gate=gate)
         return {of.merchant_uid: reply for group in replies for of, reply in group}
+
+    def cancel(self, order: CancelOrder, *, gate: Callable[[], bool] = lambda: True) -> Reply:
+        return self.gateway.cancel(order, token=self.gateway.token(), gate=gate)
 
 
 @contextmanager

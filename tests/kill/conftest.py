@@ -18,11 +18,12 @@ from tests.kill.shop import Shop, shop_on
 from tests.kit.postgres import fresh_database
 
 POINTS = [f"K{number:02d}" for number in range(14)]
+NOTICE_POINTS = ["W1", "W2", "W3", "W4"]
 FEW_POINTS = ["K03", "K09"]
 STOPS = ["K03", "K04", "K05", "K07"]
 
-FULL = {"passings": 5, "people": 40, "days": 31, "kills": 200, "cuts": 200, "restarts": 30, "ended sessions": 200}
-SHORT = {"passings": 1, "people": 8, "days": 3, "kills": 6, "cuts": 6}
+FULL = {"passings": 5, "people": 12, "days": 31, "kills": 200, "cuts": 200, "restarts": 30, "ended sessions": 200}
+SHORT = {"passings": 1, "people": 5, "days": 3, "kills": 6, "cuts": 6}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,6 +49,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     is_all = metafunc.config.getoption("--kill-all", False)
     if "point" in metafunc.fixturenames:
         metafunc.parametrize("point", POINTS if is_all else FEW_POINTS)
+    if "notice_point" in metafunc.fixturenames:
+        metafunc.parametrize("notice_point", NOTICE_POINTS if is_all else NOTICE_POINTS[-1:])
     if "stopped_at" in metafunc.fixturenames:
         cases = [(point, is_rotated) for point in STOPS for is_rotated in (True, False)]
         metafunc.parametrize(("stopped_at", "is_rotated"), cases if is_all else [("K04", True)])
@@ -82,9 +85,9 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def shop(place: tuple[str, Path]) -> Iterator[Shop]:
+def shop(place: tuple[str, Path], floor: dict[str, int]) -> Iterator[Shop]:
     """One shop for all tests of a file: it is whole again after each, or the test has failed."""
-    with shop_on(*place) as one:
+    with shop_on(*place, people=floor["people"]) as one:
         yield one
 
 

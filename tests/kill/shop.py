@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 import urllib.request
 from collections import Counter
@@ -13,13 +11,14 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from socket import create_server, socket
 from typing import Any
 
 from sqlalchemy import Select, func, select
 
 from billing.app import Billing
 from billing.gateway.card import Card
-from billing.sandbox import MAGIC_CARDS
+from billing.sandbox import MAGIC_CARDS, SandboxConfig
 from billing.settings import Settings
 from billing.store import tables
 from plans import parse_plan
@@ -27,37 +26,24 @@ from tests.kill import workers
 from tests.kill.workers import Diary
 from tests.kit.world import PLANS, seoul
 
-LAUNCHER = Path(__file__).parents[2] / "cli.py"
 TICKS = 3
 TOKEN_SECONDS = 1900
 """Longer than an access token lives. Source: PortOne REST V1, /users/getToken (30 minutes)."""
 
 
 class Pg:
-    """`billing sandbox` in a process of its own."""
+    """The sandbox in a process of its own; it sends its notices to `door`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(LAUNCHER), "sandbox", "--port", "0", "--seed", "1", "--json"],
-            cwd=folder,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.url = self._said()["url"]
-
-    def _said(self) -> Any:
-        assert self._process.stdout is not None
-        document = ""
-        for line in self._process.stdout:
-            document += line
-            if line == "}\n":
-                return json.loads(document)
-        raise AssertionError("the sandbox did not start")
+    def __init__(self, door: socket) -> None:
+        listening = create_server(("127.0.0.1", 0))
+        self.url = _url(listening)
+        self._process = workers.started_pg(listening, SandboxConfig(webhook_url=f"{_url(door)}/webhooks/iamport"))
+        listening.close()
 
     def close(self) -> None:
         """Stop it."""
-        self._process.terminate()
-        self._process.communicate(timeout=30)
+        self._process.kill()
+        self._process.join()
 
     def ledger(self) -> dict[str, Any]:
         """Everything it recorded."""
@@ -95,7 +81,8 @@ class Shop:
 
     def __init__(self, database_url: str, folder: Path, *, people: int = 12, scale: float = 0.001) -> None:
         folder.mkdir(exist_ok=True)
-        self.pg = Pg(folder)
+        self.door = create_server(("127.0.0.1", 0))
+        self.pg = Pg(self.door)
         self.events = folder / "events.jsonl"
         self.environment = {
             "BILLING_DATABASE_URL": database_url,
@@ -133,6 +120,7 @@ class Shop:
         self.dismiss(self._working)
         self.app.close()
         self.pg.close()
+        self.door.close()
 
     # --- workers, and the days they work on ------------------------------------------------------
 
@@ -144,6 +132,18 @@ class Shop:
         process = workers.started(work, environment, self.events, faults)
         self._working.append(process)
         return process
+
+    def unheard_of(self) -> list[dict[str, str]]:
+        """A notice of every payment the PG has and the books do not."""
+        with self.app.store.read() as tx:
+            known = set(tx.connection.execute(select(tables.payment.c.imp_uid)).scalars())
+        news = [row for row in self.pg.kept() if row["imp_uid"] not in known]
+        return [{name: row[name] for name in ("imp_uid", "merchant_uid", "status")} for row in news]
+
+    def notices(self) -> int:
+        """How many notices were taken in."""
+        with self.app.store.read() as tx:
+            return int(tx.connection.execute(select(func.count()).select_from(tables.webhook_inbox)).scalar_one())
 
     def next_day(self) -> None:
         """Let the next day begin: everyone owes another payment."""
@@ -264,6 +264,11 @@ class Shop:
                 newest[subscription] = version
             known.add(key)
         self.seen["repeated events"] = len(told) - len(known)
+
+
+def _url(listening: socket) -> str:
+    host, port = listening.getsockname()
+    return f"http://{host}:{port}"
 
 
 def _unserved(now: datetime) -> Select[Any]:

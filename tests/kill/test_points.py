@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
+from functools import partial
 
 from tests.kill import workers
 from tests.kill.shop import Shop
@@ -21,6 +22,25 @@ def test_whoever_dies_at_a_point_is_followed_by_those_who_finish(
         worker.join(PATIENCE_SECONDS)
         assert worker.exitcode == -signal.SIGKILL, f"{point} was passed less than {passing} times"
         tally[f"killed at {point} on {shop.database}"] += 1
+        shop.ticks()
+        shop.is_paid_once_a_day()
+    shop.is_proven()
+    shop.is_told()
+
+
+def test_whoever_dies_over_a_notice_is_followed_by_those_who_finish(
+    shop: Shop, notice_point: str, floor: dict[str, int], tally: Counter[str]
+) -> None:
+    """Money moved and nobody booked it, because who charged died; then comes the notice, and who takes that dies too."""
+    for _ in range(floor["passings"]):
+        shop.next_day()
+        shop.worker(faults="K07=kill").join(PATIENCE_SECONDS)
+        notices = shop.unheard_of()
+        assert notices
+        hearer = shop.worker(partial(workers.hears, notices), f"{notice_point}=kill")
+        hearer.join(PATIENCE_SECONDS)
+        assert hearer.exitcode == -signal.SIGKILL, f"{notice_point} was never passed"
+        tally[f"killed at {notice_point} on {shop.database}"] += 1
         shop.ticks()
         shop.is_paid_once_a_day()
     shop.is_proven()

@@ -11,13 +11,18 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from socket import socket
+from typing import Any
 
-from billing import PublishedEvent
+import uvicorn
+
+from billing import PublishedEvent, web
 from billing.app import Billing
 from billing.errors import Unavailable
+from billing.sandbox import Sandbox, SandboxConfig, asgi
 from billing.scheduler.process import Process
 from billing.settings import Settings
 
@@ -26,6 +31,13 @@ BITE = 2
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.kill.workers"])
+
+
+def started_pg(listening: socket, config: SandboxConfig) -> BaseProcess:
+    """A process that is the PG, in memory of its own."""
+    process = _context.Process(target=_is_the_pg, args=(listening, config), daemon=True)
+    process.start()
+    return process
 
 
 def started(work: Callable[..., None], environment: Mapping[str, str], events: Path, faults: str = "") -> BaseProcess:
@@ -76,6 +88,20 @@ def renews_and_delivers(app: Billing, events: Path) -> None:
             time.sleep(0.05)
 
 
+def answers(listening: socket, app: Billing, _events: Path) -> None:
+    """The door the PG knocks at. Whoever comes next goes on listening where this one died."""
+    _serve(web.app(app), listening)
+
+
+def hears(notices: Sequence[Mapping[str, Any]], app: Billing, _events: Path) -> None:
+    """Notices arrive, and are looked into until nothing is left to look into."""
+    for one in notices:
+        app.receive_webhook(one)
+    while True:
+        app.heed()
+        time.sleep(0.01)
+
+
 class Diary:
     """A host that writes down what it is told, one line each; a line once written survives the writer."""
 
@@ -84,6 +110,14 @@ class Diary:
 
     def __call__(self, event: PublishedEvent) -> None:
         os.write(self._file, (json.dumps([event.key, event.subscription_id, event.version]) + "\n").encode())
+
+
+def _serve(app: Any, listening: socket) -> None:
+    uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on")).run(sockets=[listening])
+
+
+def _is_the_pg(listening: socket, config: SandboxConfig) -> None:
+    _serve(asgi(Sandbox(seed=1, config=config)), listening)
 
 
 def _run(work: Callable[[Billing, Path], None], environment: Mapping[str, str], events: Path) -> None:

@@ -19,6 +19,7 @@ from tests.kit.postgres import fresh_database
 
 POINTS = [f"K{number:02d}" for number in range(14)]
 NOTICE_POINTS = ["W1", "W2", "W3", "W4"]
+REFUND_POINTS = [f"R{number}" for number in range(1, 7)]
 FEW_POINTS = ["K03", "K09"]
 STOPS = ["K03", "K04", "K05", "K07"]
 
@@ -51,6 +52,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("point", POINTS if is_all else FEW_POINTS)
     if "notice_point" in metafunc.fixturenames:
         metafunc.parametrize("notice_point", NOTICE_POINTS if is_all else NOTICE_POINTS[-1:])
+    if "refund_point" in metafunc.fixturenames:
+        metafunc.parametrize("refund_point", REFUND_POINTS if is_all else ["R3"])
     if "stopped_at" in metafunc.fixturenames:
         cases = [(point, is_rotated) for point in STOPS for is_rotated in (True, False)]
         metafunc.parametrize(("stopped_at", "is_rotated"), cases if is_all else [("K04", True)])

@@ -140,6 +140,13 @@ class Shop:
         news = [row for row in self.pg.kept() if row["imp_uid"] not in known]
         return [{name: row[name] for name in ("imp_uid", "merchant_uid", "status")} for row in news]
 
+    def refundable(self) -> list[str]:
+        """Paid invoices of which nothing was given back, the newest first."""
+        one = tables.payment
+        query = select(one.c.invoice_id).where(one.c.role == "invoice", one.c.refund_reserved + one.c.refunded == 0)
+        with self.app.store.read() as tx:
+            return list(tx.connection.execute(query.order_by(one.c.booked_at.desc(), one.c.imp_uid)).scalars())
+
     def notices(self) -> int:
         """How many notices were taken in."""
         with self.app.store.read() as tx:
@@ -153,11 +160,12 @@ class Shop:
 
     def undecided(self) -> int:
         """Renewals that were not begun, invoices that were not tried, attempts that nobody knows the end of."""
-        due, open_, live = tables.subscription, tables.invoice, tables.attempt
+        due, open_, live, back = tables.subscription, tables.invoice, tables.attempt, tables.refund
         counted = [
             select(func.count()).where(due.c.due_at <= self.today, due.c.state.in_(["active", "past_due"])),
             select(func.count()).where(open_.c.next_attempt_at <= self.today),
             select(func.count()).where(live.c.state.in_(["planned", "sending", "unknown"])),
+            select(func.count()).where(back.c.state.in_(["planned", "sending", "unknown"])),
         ]
         with self.app.store.read() as tx:
             return sum(int(tx.connection.execute(query).scalar_one()) for query in counted)
@@ -203,12 +211,12 @@ class Shop:
         raise AssertionError(f"{self.undecided()} still undecided after {TICKS} ticks")
 
     def _wait_for_the_last(self) -> None:
-        one = tables.attempt
+        live = ["planned", "sending", "unknown"]
+        queries = [select(func.max(one.c.wake_at)).where(one.c.state.in_(live)) for one in (tables.attempt, tables.refund)]
         with self.app.store.read() as tx:
-            query = select(func.max(one.c.wake_at)).where(one.c.state.in_(["planned", "sending", "unknown"]))
-            last, now = tx.connection.execute(query).scalar(), tx.now
-        if last is not None:
-            time.sleep(max(0.0, (last - now).total_seconds()) + 0.01)
+            waiting = [tx.connection.execute(query).scalar() for query in queries]
+            left = [(one - tx.now).total_seconds() for one in waiting if one is not None]
+        time.sleep(max(0.0, *left, 0.0) + 0.01)
 
     # --- what must be true -----------------------------------------------------------------------
 
@@ -219,6 +227,10 @@ class Shop:
         assert len({uid[:-3] for uid in kept}) == len(kept), "charged twice under two numbers"
         assert len(kept) == self.people * self.days, "a payment was lost"
         assert {uid[-3:] for uid in kept} == {"a01"}, "a second number was used although nothing was declined"
+
+    def given_back(self) -> list[int]:
+        """What the PG gave back, a figure for each payment it gave something back of."""
+        return [row["cancel_amount"] for row in self.pg.ledger()["payments"] if row["cancel_amount"]]
 
     def is_settled(self) -> None:
         """After declines: no period was paid twice, none forgotten, and who did not pay was declined by the PG."""

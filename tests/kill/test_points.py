@@ -47,6 +47,30 @@ def test_whoever_dies_over_a_notice_is_followed_by_those_who_finish(
     shop.is_told()
 
 
+def test_a_refund_whose_worker_dies_gives_back_once(
+    shop: Shop, refund_point: str, floor: dict[str, int], tally: Counter[str]
+) -> None:
+    """Whoever asked asks again, under the same keys: the answer never came."""
+    given_back = shop.given_back()
+    for passing in range(1, floor["passings"] + 1):
+        shop.next_day()
+        shop.ticks()
+        requests = {invoice: f"{refund_point}-{passing}-{invoice}" for invoice in shop.refundable()[: floor["passings"]]}
+        worker = shop.worker(partial(workers.refunds, requests), f"{refund_point}=kill@{passing}")
+        worker.join(PATIENCE_SECONDS)
+        assert worker.exitcode == -signal.SIGKILL, f"{refund_point} was passed less than {passing} times"
+        tally[f"killed at {refund_point} on {shop.database}"] += 1
+        shop.ticks()
+        for invoice, key in requests.items():
+            shop.app.refunds.request(invoice, amount=workers.REFUND, reason="미사용", request_key=key, actor="sora")
+        shop.ticks()
+        given_back += [workers.REFUND] * len(requests)
+        assert shop.given_back() == given_back
+    shop.is_paid_once_a_day()
+    shop.is_proven()
+    shop.is_told()
+
+
 def test_who_slept_for_three_leases_does_no_harm_when_it_wakes(
     shop: Shop, stopped_at: str, is_rotated: bool, tally: Counter[str]
 ) -> None:

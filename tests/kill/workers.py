@@ -29,6 +29,9 @@ from billing.settings import Settings
 BITE = 2
 """Rows a worker takes at a time: small, so that every point of the road is passed again and again."""
 
+REFUND = 100
+"""Won that one request gives back."""
+
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tests.kill.workers"])
 
@@ -99,6 +102,15 @@ def hears(notices: Sequence[Mapping[str, Any]], app: Billing, _events: Path) -> 
         app.receive_webhook(one)
     while True:
         app.heed()
+        time.sleep(0.01)
+
+
+def refunds(requests: Mapping[str, str], app: Billing, _events: Path) -> None:
+    """Somebody asks for refunds, by invoice and key; then the worker does what is left of them."""
+    for invoice, key in requests.items():
+        app.refunds.request(invoice, amount=REFUND, reason="미사용", request_key=key, actor="sora")
+    while True:
+        app.renew()
         time.sleep(0.01)
 
 

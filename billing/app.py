@@ -17,9 +17,9 @@ from billing.clock import SystemClock
 from billing.domain.customer import Customer, bucket_of, checked_customer
 from billing.domain.dunning import Ladder
 from billing.domain.events import AuditEntry, Event
-from billing.domain.evidence import PaymentFact
 from billing.domain.patience import Patience
 from billing.domain.policy import Policy
+from billing.domain.reconciliation import Report
 from billing.domain.refund import Refund
 from billing.domain.settlement import Verdict
 from billing.errors import RuleError, SettingsError
@@ -31,6 +31,7 @@ from billing.flow.founding import Founding
 from billing.flow.heeding import Heeding
 from billing.flow.pricing import Pricing
 from billing.flow.receiving import Receipt, Receiving
+from billing.flow.reconciliation import Reconciliation
 from billing.flow.refund_settlement import RefundSettlement
 from billing.flow.refunding import Refunding
 from billing.flow.registration import Registration
@@ -143,6 +144,7 @@ class Billing:
         self.views = Views(self.store)
         self._refunding = Refunding(self.store, self.gateway, returns, self.policy, self.clock, self._vouching)
         self.refunds = Refunds(self._refunding, self.views, check=self.check)
+        self.reconciliation = Reconciliation(self.store, self.gateway, self.settlement, self.policy, adopt=self.refunds.adopt)
         self.controls = Founding(self.store, self._vouching)
         self.webhooks = Receiving(self.store, self.policy)
         self._heeding = Heeding(
@@ -152,7 +154,7 @@ class Billing:
             self.policy,
             self.clock,
             adopt=self.refunds.adopt,
-            alarm=self._stop_charging,
+            alarm=self.reconciliation.alarm,
         )
         self.worker = Worker(
             self.store,
@@ -214,13 +216,18 @@ class Billing:
             assert_guarded(tx.connection)
 
     def renew(self, limit: int | None = None) -> Counter[str]:
-        """One pass over everything due now: renewals, retries, unknown outcomes, refunds. Counts per verdict."""
+        """One pass over everything due now: renewals, retries, unknown outcomes, refunds. Counts per verdict.
+
+        Before the first charge of this process, and then every quarter of an hour, the PG's list is compared first.
+        """
         self.check()
+        self.reconciliation.keep_up()
         return self.worker.renew(limit)
 
     def retry(self, invoices: Sequence[str], *, actor: str | None = None) -> list[Verdict]:
         """Charge open invoices now, by id; the same road as a renewal. Who asked for it is written first."""
         self.check()
+        self.reconciliation.keep_up()
 
         def note(tx: Tx) -> None:
             for one in invoices:
@@ -251,6 +258,10 @@ class Billing:
         """Look into every notice that is due; part of every `renew`. See `Heeding.heed`."""
         return self._heeding.heed(self.policy.batch)
 
+    def reconcile(self, since: datetime | None = None, until: datetime | None = None, *, actor: str | None = None) -> Report:
+        """Compare the PG's own list with the books now; see `Reconciliation.reconcile`."""
+        return self.reconciliation.reconcile(since, until, actor=actor or self.actor)
+
     def verify(self, *, asks_pg: bool = True) -> Proof:
         """Prove the books; see `Verification.verify`."""
         return Verification(self.store, self.gateway, pg_ledger=self._pg_ledger()).verify(asks_pg=asks_pg)
@@ -280,13 +291,6 @@ class Billing:
             # In process there is nothing to wait for, and one thread keeps every run in the same order.
             concurrency=1 if wire else self.settings.concurrency,
         )
-
-    def _stop_charging(self, fact: PaymentFact) -> None:
-        """The PG holds a payment under a name of ours that no row knows: this database is old, or has a twin."""
-        switch = self.controls.freeze()
-        if switch is None or not switch.is_frozen:
-            reason = f"the PG holds payment {fact.imp_uid} under {fact.merchant_uid}, which this database does not know"
-            self.controls.set_freeze(is_frozen=True, reason=reason, actor="engine", cause="strangers")
 
     def _pg_ledger(self) -> PgLedger | None:
         """The sandbox's own truth, where the PG is one."""

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NoReturn, Protocol
 
 from billing.domain.customer import KeyFact
-from billing.domain.evidence import CancelOrder, Channel, ChargeOrder, PaymentFact, Refusal, Reply
+from billing.domain.evidence import CancelOrder, Channel, ChargeOrder, PaymentFact, Refusal, Reply, UnreadRecord
 
 NewId = Callable[[], str]
 """Mints an id of ours: UUIDv7 text, or a seeded stand-in in demo and simulator."""
@@ -71,11 +71,15 @@ class Findings:
 
 @dataclass(frozen=True, slots=True)
 class PaymentPage:
-    """One page of the PG's payment list; `next_page` is 0 on the last."""
+    """One page of the PG's payment list; `next_page` is 0 on the last.
+
+    A record that cannot be read is set aside in `unread` and does not spoil the page.
+    """
 
     facts: tuple[PaymentFact, ...]
     total: int
     next_page: int
+    unread: tuple[UnreadRecord, ...] = ()
 
 
 class CardSecrets(Protocol):

@@ -128,6 +128,16 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _STEM_LENGTH = 26
 
 
+def uid_prefix_of(ledger_id: str) -> str:
+    """The first letters of every order number of a ledger: `gd` and two characters that most other ledgers do not share.
+
+    Several databases may live on one PG account. Kept in the database when it is founded; those founded by the first
+    version keep their two letters.
+    """
+    bits = int.from_bytes(sha256(f"prefix|{ledger_id}".encode()).digest()[:2], "big") >> 6
+    return "gd" + _ALPHABET[bits >> 5] + _ALPHABET[bits & 31]
+
+
 def merchant_uid_stem(prefix: str, ledger_id: str, subscription_id: str, purpose: str, period_index: int) -> str:
     """The part of a `merchant_uid` that all attempts of one invoice share: prefix + 26 characters.
 
@@ -143,7 +153,7 @@ def merchant_uid_stem(prefix: str, ledger_id: str, subscription_id: str, purpose
 
 
 def merchant_uid(stem: str, seq: int) -> str:
-    """The order number of attempt `seq` (1–16): 31 lower-case letters and digits with a 2-letter prefix."""
+    """The order number of attempt `seq` (1–16): lower-case letters and digits, 33 with a prefix of four."""
     if not 1 <= seq <= NUMBERS_PER_INVOICE:
         raise ValueError(f"attempt number {seq} is outside 1..{NUMBERS_PER_INVOICE}")
     return f"{stem}a{seq:02d}"
@@ -170,4 +180,10 @@ def stem_of(uid: str) -> tuple[str, int]:
 def is_number_of(prefix: str, uid: str) -> bool:
     """True for an order number of the shape this ledger mints; other ledgers' prefixes have another length or letters."""
     body = uid[len(prefix) :]
-    return uid.startswith(prefix) and len(body) == _STEM_LENGTH + 3 and body[-3] == "a" and set(body) <= set(_ALPHABET)
+    return (
+        uid.startswith(prefix)
+        and len(body) == _STEM_LENGTH + 3
+        and body[-3] == "a"
+        and body[-2:].isdigit()
+        and set(body) <= set(_ALPHABET)
+    )

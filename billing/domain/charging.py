@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -88,8 +89,12 @@ def planned(
     )
 
 
-def order_of(attempt: ChargeAttempt) -> ChargeOrder:
-    """What the wire carries for an attempt; `custom_data` names the invoice for whoever reads the PG's console."""
+def order_of(attempt: ChargeAttempt, ledger_id: str) -> ChargeOrder:
+    """What the wire carries for an attempt.
+
+    `custom_data` comes back with every record: it names the ledger, which tells two databases on one account apart,
+    and the invoice, for whoever reads the PG's console. Source: PortOne REST V1 (custom_data is stored and echoed).
+    """
     return ChargeOrder(
         attempt_id=attempt.id,
         merchant_uid=attempt.merchant_uid,
@@ -102,8 +107,18 @@ def order_of(attempt: ChargeAttempt) -> ChargeOrder:
         buyer_name=attempt.buyer_name,
         buyer_email=attempt.buyer_email,
         buyer_tel=attempt.buyer_tel,
-        custom_data=attempt.invoice_id,
+        custom_data=f'{{"ledger":"{ledger_id}","invoice":"{attempt.invoice_id}"}}',
     )
+
+
+def ledger_of(custom_data: str | None) -> str | None:
+    """The ledger a record's `custom_data` names; None where it names none."""
+    try:
+        note = json.loads(custom_data or "")
+    except (ValueError, RecursionError):
+        return None
+    ledger = note.get("ledger") if isinstance(note, dict) else None
+    return ledger if isinstance(ledger, str) else None
 
 
 def is_news(fact: PaymentFact, known: ChargeAttempt | None) -> bool:

@@ -73,6 +73,17 @@ class PaymentFact(NamedTuple):
     receipt_url: str | None = None
     custom_data: str | None = None
     cancel_history: tuple[Cancellation, ...] = ()
+    started_at: datetime | None = None
+
+
+class UnreadRecord(NamedTuple):
+    """A record of a list that breaks the PG's contract: what can be said of it all the same, empty where nothing can."""
+
+    imp_uid: str
+    merchant_uid: str
+    customer_uid: str
+    custom_data: str | None
+    why: str
 
 
 class ChargeOrder(NamedTuple):

@@ -80,6 +80,19 @@ class Patience:
         """The wait before the PG is asked about a notice that could not be looked into: as long again as it waited so far."""
         return min(max(age, self._span(5)), self.quiet)
 
+    @property
+    def reconcile_every(self) -> timedelta:
+        """How old the last comparison with the PG's list may be."""
+        return self._span(15 * _MINUTE)
+
+    def overlap(self, *, is_first: bool) -> timedelta:
+        """How far before the last comparison's end the next one begins.
+
+        Half an hour covers two clocks and a list that lags; the first one of a process goes two days back, because
+        nobody knows what happened to the database in between. Never under a minute: the PG counts whole seconds.
+        """
+        return max(self._span(48 * _HOUR if is_first else 30 * _MINUTE), timedelta(minutes=1))
+
     def after_look(self, looks: int) -> timedelta:
         """The wait after look number `looks` (0 is the one right after the send)."""
         return self._span(_GAPS[min(looks, len(_GAPS) - 1)])

@@ -161,27 +161,27 @@ class Charging:
             return []
         try:
             token = self._gateway.token()
-            armed = self._store.run(lambda tx: self._armed(tx, attempts, token))
+            armed, ledger_id = self._store.run(lambda tx: self._armed(tx, attempts, token))
         except (GatewayError, InvariantBroken):
             self._let_go(attempts)
             raise
         fault.point("K03")
         held = {one.id: one for one in armed}
         gate = Gate(self._store, self._clock, began + self._policy.patience.gate.total_seconds(), self.stopping)
-        replies = self._gateway.charge([order_of(one) for one in armed], token=token, gate=gate)
+        replies = self._gateway.charge([order_of(one, ledger_id) for one in armed], token=token, gate=gate)
         verdicts: list[Verdict] = []
         for group in replies:
             verdicts += self._settled([Held(held[order.attempt_id], reply) for order, reply in group], token)
         return verdicts
 
-    def _armed(self, tx: Tx, attempts: Sequence[ChargeAttempt], token: Token) -> list[ChargeAttempt]:
-        """SENDING, to be committed before a byte leaves: from here on a crash leaves a trace.
+    def _armed(self, tx: Tx, attempts: Sequence[ChargeAttempt], token: Token) -> tuple[list[ChargeAttempt], str]:
+        """SENDING, and whose ledger sends: to be committed before a byte leaves: from here on a crash leaves a trace.
 
         Everything that could have changed since the claim is read again under lock: the switch, the place, the
         subscription, the invoice, the card, the fence. Whatever door a charge came through, it passes here.
         """
         refuse_when_frozen(tx)
-        self._vouching.refuse_elsewhere(tx)
+        identity = self._vouching.vouched(tx)
         pairs = {
             invoice.id: (invoice, subscription) for invoice, subscription in tx.invoices.lock([a.invoice_id for a in attempts])
         }
@@ -219,7 +219,7 @@ class Charging:
                 )
             )
         tx.attempts.update(armed, was=before)
-        return armed
+        return armed, identity.ledger_id
 
     def _without_a_day(
         self, tx: Tx, attempts: Sequence[ChargeAttempt], pairs: dict[str, tuple[Invoice, Subscription]]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from billing.domain.attempt import uid_prefix_of
 from billing.domain.events import AuditEntry
 from billing.errors import RuleError
 from billing.flow.vouching import Standing, Vouching
 from billing.store.identity import Freeze, Identity
 from billing.store.unit import Store, Tx
-
-UID_PREFIX = "gd"
-"""First letters of every order number minted by a database founded by this version; kept in the database."""
 
 
 class Founding:
@@ -35,7 +33,8 @@ class Founding:
 
         def work(tx: Tx) -> None:
             if tx.controls.identity() is None:
-                one = Identity(tx.new_id(), UID_PREFIX, self._vouching.mode, self._vouching.fingerprint, tx.now)
+                ledger_id = tx.new_id()
+                one = Identity(ledger_id, uid_prefix_of(ledger_id), self._vouching.mode, self._vouching.fingerprint, tx.now)
                 tx.controls.create_identity(one)
                 self._vouching.place(tx, one)
                 tx.audit.note(AuditEntry(actor, "identity.created", one.ledger_id, {"mode": one.mode}), tx.now)

@@ -37,7 +37,7 @@ STRANGERS_PER_LOOK = 100
 Adopt = Callable[[Sequence[str]], object]
 """Take over what was given back at the PG, of these payments (`imp_uid`)."""
 
-Alarm = Callable[[PaymentFact], None]
+Alarm = Callable[[PaymentFact], object]
 """Say that the PG holds a payment under our kind of name that no row of ours knows."""
 
 

@@ -229,7 +229,7 @@ class Refunding:
         What may have been sent before keeps its checksum; what never was names the balance our books show now.
         """
         refuse_when_frozen(tx)
-        self._vouching.refuse_elsewhere(tx)
+        self._vouching.vouched(tx)
         payment = tx.payments.lock(held.imp_uid)
         rows = {one.id: one for one in tx.refunds.locked_of(held.imp_uid)}
         one = rows.pop(held.id)

@@ -75,16 +75,18 @@ class Vouching:
         self._store.run(work)
         return self.standing()
 
-    def refuse_elsewhere(self, tx: Tx) -> None:
-        """Raise what `standing` raises, in the transaction that arms: nothing is ever sent by a copy.
+    def vouched(self, tx: Tx) -> Identity:
+        """The identity, or what `standing` raises, in the transaction that arms: nothing is ever sent by a copy.
 
         Raises:
             InvariantBroken: also on a new timeline nobody compared with the PG yet; the next pass does.
         """
-        if self._checked(tx).is_on_new_timeline:
+        found = self._checked(tx)
+        if found.is_on_new_timeline:
             raise InvariantBroken(
                 "the database server began a new timeline; run `billing renew`: it asks the PG what was lost first"
             )
+        return found.identity
 
     def place(self, tx: Tx, identity: Identity) -> Identity:
         """Write down that the ledger lives here, under this instance's secret; returns the identity as it is now."""

@@ -225,7 +225,7 @@ class IamportGateway:
         until: datetime | None = None,
         sorting: str = "-updated",
     ) -> PaymentPage:
-        """A page of the PG's list; empty where the PG has none.
+        """A page of the PG's list; empty where the PG has none, records that cannot be read apart.
 
         Source: PortOne REST V1, GET /payments/status/{payment_status} (limit ≤ 1000, `from` and `to`
         at most 90 days apart, Unix seconds; 400 for a bad status).
@@ -237,8 +237,10 @@ class IamportGateway:
         if frame is None:
             return PaymentPage((), 0, 0)
         records, total, following = self._records(frame, about)
-        facts = self._read(about, lambda: [wire.payment(record, self._declines) for record in records])
-        return PaymentPage(tuple(facts), total, following)
+        facts, unread = wire.listed(records, self._declines)
+        for one in unread:
+            log.warning("%s: record %s cannot be read: %s", about, one.imp_uid or "without id", one.why)
+        return PaymentPage(tuple(facts), total, following, tuple(unread))
 
     # --- billing keys ------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ compatibility policy (new fields and enum values appear without notice).
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -26,7 +27,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from billing.domain.customer import KeyFact
-from billing.domain.evidence import Cancellation, Channel, PaymentFact, PaymentStatus
+from billing.domain.evidence import Cancellation, Channel, PaymentFact, PaymentStatus, UnreadRecord
 from billing.gateway.declines import DeclineTable
 from billing.gateway.http import Answer
 from billing.redaction import redacted
@@ -110,6 +111,7 @@ def payment(record: object, declines: DeclineTable) -> PaymentFact:
         receipt_url=_text(get("receipt_url")),
         custom_data=_custom(get("custom_data")),
         cancel_history=_history(get("cancel_history"), currency),
+        started_at=_moment(get("started_at")),
     )
 
 
@@ -124,6 +126,19 @@ def payments(records: object, declines: DeclineTable) -> list[PaymentFact]:
     facts = [(_seconds(record.get("started_at")) or 0, payment(record, declines)) for record in map(_object, records)]
     facts.sort(key=lambda pair: pair[0])
     return [fact for _, fact in facts]
+
+
+def listed(records: list[object], declines: DeclineTable) -> tuple[list[PaymentFact], list[UnreadRecord]]:
+    """The records of a list, in its order, and apart those that cannot be read: one of them must not hide the others."""
+    facts, unread = [], []
+    for record in records:
+        try:
+            facts.append(payment(record, declines))
+        except Unreadable as problem:
+            get: Callable[[str], object] = record.get if isinstance(record, dict) else lambda _name: None
+            names = [_text(get(name)) or "" for name in ("imp_uid", "merchant_uid", "customer_uid")]
+            unread.append(UnreadRecord(names[0], names[1], names[2], _custom(get("custom_data")), str(problem)))
+    return facts, unread
 
 
 def page(response: object) -> tuple[list[object], int, int]:

@@ -71,6 +71,7 @@ class Process:
                 if self._is_ticked:
                     self._app.check()
                     self._is_ticked, is_checked = False, True
+                self._app.reconciliation.keep_up()
                 counts = self._app.worker.renew()
                 self.passes += 1
                 self.counts += counts

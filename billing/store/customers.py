@@ -54,6 +54,14 @@ class Customers:
             raise NotFound("card", customer_uid)
         return CUSTOMER.record(row)
 
+    def owners_of(self, customer_uids: Sequence[str]) -> dict[str, str]:
+        """Whose cards these are: `customer_uid` → customer id; cards we never minted are left out."""
+        if not customer_uids:
+            return {}
+        wanted = billing_key.c.customer_uid.in_(key_list(self._connection, customer_uids))
+        query = select(billing_key.c.customer_uid, billing_key.c.customer_id).where(wanted)
+        return {row.customer_uid: row.customer_id for row in self._connection.execute(query).all()}
+
     def is_known(self, external_id: str) -> bool:
         """True when the external id is taken."""
         return self._connection.execute(select(customer.c.id).where(customer.c.external_id == external_id)).first() is not None

@@ -57,6 +57,21 @@ class Payments:
             ).scalars()
         )
 
+    def by_imp_uids(self, imp_uids: Sequence[str]) -> dict[str, Payment]:
+        """The payments booked under these PG ids; unknown ones are left out."""
+        if not imp_uids:
+            return {}
+        query = select(*MAPPER.columns).where(payment.c.imp_uid.in_(key_list(self._connection, imp_uids)))
+        return {row[0]: MAPPER.record(row) for row in self._connection.execute(query).all()}
+
+    def paid_between(self, since: datetime, until: datetime) -> list[Payment]:
+        """What was paid in [since, until) by the PG's clock, as far as it was booked no earlier than that.
+
+        The index is on the day of booking, which a test clock may put elsewhere; then less is found, never too much.
+        """
+        query = select(*MAPPER.columns).where(payment.c.booked_at >= since, payment.c.paid_at >= since, payment.c.paid_at < until)
+        return [MAPPER.record(row) for row in self._connection.execute(query)]
+
     def canary(self) -> str | None:
         """A payment that must be found by any honest look-up: the one booked last."""
         query = select(payment.c.imp_uid).order_by(payment.c.booked_at.desc(), payment.c.imp_uid.desc()).limit(1)

@@ -18,12 +18,14 @@ from billing.store.audit import AuditTrail
 from billing.store.catalog import Catalog
 from billing.store.customers import Customers
 from billing.store.engine import translated
+from billing.store.findings import Findings
 from billing.store.identity import Controls
 from billing.store.inbox import Inbox
 from billing.store.invoices import Invoices
 from billing.store.ledger import Ledger
 from billing.store.outbox import Outbox
 from billing.store.payments import Payments
+from billing.store.reconciliations import Reconciliations
 from billing.store.refunds import Refunds
 from billing.store.subscriptions import Subscriptions
 from billing.store.turns import Turns, turns
@@ -46,11 +48,13 @@ class Tx:
         self.catalog = Catalog(connection)
         self.controls = Controls(connection)
         self.customers = Customers(connection)
+        self.findings = Findings(connection, store.new_id)
         self.inbox = Inbox(connection)
         self.invoices = Invoices(connection)
         self.ledger = Ledger(connection, store.new_id)
         self.outbox = Outbox(connection, store.new_id)
         self.payments = Payments(connection)
+        self.reconciliations = Reconciliations(connection)
         self.refunds = Refunds(connection, self.payments)
         self.subscriptions = Subscriptions(connection)
 

@@ -123,7 +123,7 @@ def test_sigterm_lets_a_slow_charge_finish_and_books_it(tmp_path: Path, sqlite_u
     assert lines[0]["buckets"] == "0-255"
     assert lines[-1]["event"] == "scheduler stops"
     (verdict,) = [one for one in lines if one["logger"] == "billing.settlement"]
-    assert (verdict["event"], len(verdict["merchant_uid"])) == ("paid", 31)
+    assert (verdict["event"], len(verdict["merchant_uid"])) == ("paid", 33)
 
 
 def test_a_second_signal_ends_it_at_once_and_the_next_process_finishes_the_work(

@@ -94,10 +94,12 @@ def money(amount: int, currency: str) -> dict[str, object]:
 def paid_invoice(invoice: Invoice, pen: Pen, *, at: datetime, imp_uid: str | None) -> Invoice:
     """The invoice paid and the subscription advanced by the period it bought.
 
-    A period never goes backwards: an older invoice paid late buys the past. A subscription that is
-    over or paused stays so; what to do with the money is for the host to decide.
+    A period never goes backwards: an older invoice paid late buys the past, and makes nothing due that a newer
+    one has billed already. A subscription that is over or paused stays so; what to do with the money is for the
+    host to decide.
     """
     one = pen.subscription
+    is_newest = invoice.period_index + 1 >= one.next_index
     changes: dict[str, Any] = {}
     if one.period_index is None or invoice.period_index >= one.period_index:
         changes = {
@@ -108,7 +110,8 @@ def paid_invoice(invoice: Invoice, pen: Pen, *, at: datetime, imp_uid: str | Non
         }
     if one.state not in OVER and one.state is not SubscriptionState.PAUSED:
         is_renewal = one.state is SubscriptionState.ACTIVE and invoice.period_index > 0
-        changes |= {"state": SubscriptionState.ACTIVE, "due_at": changes.get("period_end", one.period_end)}
+        if is_newest:
+            changes |= {"state": SubscriptionState.ACTIVE, "due_at": changes.get("period_end", one.period_end)}
         topic = "subscription.renewed" if is_renewal else "subscription.activated"
         pen.tell(topic, period_index=invoice.period_index, period_end=str(invoice.period_end))
     pen.subscription = one._replace(**changes)

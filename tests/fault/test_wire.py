@@ -7,6 +7,7 @@ import json
 import pytest
 from sqlalchemy import select
 
+from billing.domain.invoice import InvoiceState
 from billing.domain.subscription import SubscriptionState as S
 from billing.errors import CredentialsRefused, Frozen, GatewayUnavailable
 from billing.store import tables
@@ -213,3 +214,26 @@ def test_a_charge_that_leaves_a_day_late_uses_up_the_day_it_leaves_on(world: Wor
     assert world.states(mina) == ["paid", "declined"]
     world.later(days=1).tick()
     assert world.states(mina) == ["paid", "declined", "paid"]
+
+
+def test_money_for_an_older_invoice_makes_no_later_period_due(world: World) -> None:
+    """The PG approves late what was given up, while the next invoice is being dunned: that one stays the newest."""
+    mina = world.subscriber()
+    world.pg.fault("late_approval", times=1, value=31 * 86_400)
+    world.at("2024-02-29 10:00").tick()
+    assert world.states(mina)[-1] == "declined"
+    world.app.invoices.close(world.invoice(mina).id, InvoiceState.UNCOLLECTIBLE, reason="gave up", actor="test")
+    world.pg.fault("decline")
+    world.at("2024-03-31 10:00").tick()
+    late = world.attempts(mina)[1].merchant_uid
+    world.at("2024-04-01 11:00").app.settle([late])
+    assert [one.state.value for one in world.invoices(mina)] == ["paid", "paid", "open"]
+    assert world.subscription(mina).state is S.PAST_DUE
+
+    world.days(2)
+    assert len(world.invoices(mina)) == 3
+    world.pg.heals()
+    world.days(5)
+    assert [one.state.value for one in world.invoices(mina)] == ["paid"] * 3
+    assert len(world.pg.kept()) == 3
+    assert world.is_proven()

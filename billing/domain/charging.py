@@ -15,7 +15,7 @@ from billing.domain.attempt import (
     Way,
     merchant_uid,
 )
-from billing.domain.customer import BillingKey, Customer
+from billing.domain.customer import Customer
 from billing.domain.evidence import ChargeOrder, PaymentFact, PaymentStatus
 from billing.domain.invoice import Invoice, InvoiceState
 from billing.domain.subscription import OVER, Subscription, SubscriptionState
@@ -52,7 +52,7 @@ def planned(
     invoice: Invoice,
     subscription: Subscription,
     customer: Customer,
-    key: BillingKey,
+    customer_uid: str,
     *,
     attempt_id: str,
     trigger: Trigger,
@@ -60,7 +60,7 @@ def planned(
     now: datetime,
     seq: int | None = None,
 ) -> ChargeAttempt:
-    """The next attempt of an invoice: amount, card and name frozen, nothing sent yet."""
+    """The next attempt of an invoice, or number `seq` of it: amount, card and name frozen, nothing sent yet."""
     number = seq or invoice.attempts_planned + 1
     return ChargeAttempt(
         id=attempt_id,
@@ -70,7 +70,7 @@ def planned(
         bucket=invoice.bucket,
         seq=number,
         merchant_uid=merchant_uid(invoice.uid_stem, number),
-        customer_uid=key.customer_uid,
+        customer_uid=customer_uid,
         way=Way.KEY,
         trigger=trigger,
         amount=invoice.total,

@@ -81,7 +81,7 @@ class Planning:
                 invoice,
                 subscription,
                 customer,
-                key,
+                key.customer_uid,
                 attempt_id=tx.new_id(),
                 trigger=trigger,
                 lease_until=lease_until,

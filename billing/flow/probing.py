@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt, all_uids, probe_uids, stem_of
+from billing.domain.attempt import ChargeAttempt, all_uids, probe_uids, stem_of
 from billing.domain.charging import is_news
 from billing.domain.evidence import PaymentFact
 from billing.domain.settlement import Verdict
+from billing.flow.adopting import adopt
 from billing.flow.settlement import Settlement
 from billing.ports import Gateway
-from billing.store.unit import Store, Tx
+from billing.store.unit import Store
 
 log = logging.getLogger("billing.probing")
 
@@ -72,43 +73,6 @@ class Probing:
         log.warning("the PG knows %d charges of invoice %s that we do not", len(news), held.invoice_id)
         verdicts: list[Verdict] = []
         for uid in sorted(news):
-            self._store.run(lambda tx, uid=uid: self._adopt(tx, held, uid, news[uid][0]))  # type: ignore[misc]
+            self._store.run(lambda tx, uid=uid: adopt(tx, held.invoice_id, news[uid][0], held=[held]))  # type: ignore[misc]
             verdicts += self._settlement.settle([uid])
         return verdicts
-
-    def _adopt(self, tx: Tx, held: ChargeAttempt, uid: str, fact: PaymentFact) -> None:
-        """Make sure `uid` has a row.
-
-        The attempt we hold gives way: it never left, or it was just proven never to have arrived, and in a life we
-        forgot the invoice went on to a later number. Another's attempt does not give way; then a human must look.
-        """
-        ((invoice, _),) = tx.invoices.lock([held.invoice_id])
-        rows = tx.attempts.of_invoices([held.invoice_id])[held.invoice_id]
-        if any(one.merchant_uid == uid for one in rows):
-            return
-        live = [one for one in rows if one.state in LIVE]
-        if any(one.id != held.id or one.fence != held.fence for one in live):
-            log.error("payment %s of %s cannot be adopted: another attempt is under way", fact.imp_uid, uid)
-            return
-        tx.attempts.update([one._replace(state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for one in live], was=live)
-        ours = {key.customer_uid for key in tx.customers.keys_of(held.customer_id)}
-        seq = stem_of(uid)[1]
-        adopted = held._replace(
-            id=tx.new_id(),
-            seq=seq,
-            merchant_uid=uid,
-            customer_uid=fact.customer_uid if fact.customer_uid in ours else held.customer_uid,
-            state=AttemptState.PLANNED,
-            created_at=tx.now,
-            moved_at=tx.now,
-            wake_at=tx.now,
-            fence=1,
-            wire_count=0,
-            looks=0,
-            token_fp=None,
-            sent_at=None,
-            first_negative_at=None,
-            superseded_at=None,
-        )
-        tx.attempts.insert([adopted])
-        tx.invoices.update([invoice._replace(attempts_planned=max(invoice.attempts_planned, seq), next_attempt_at=None)])

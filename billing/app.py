@@ -37,6 +37,7 @@ from billing.flow.refunding import Refunding
 from billing.flow.registration import Registration
 from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
+from billing.flow.restoring import Restoring
 from billing.flow.settlement import Settlement
 from billing.flow.stopping import Stopping
 from billing.flow.subscribing import Started, Subscribing
@@ -53,7 +54,7 @@ from billing.settings import Mode, Settings
 from billing.store import migrate
 from billing.store.engine import create_engine_for
 from billing.store.guards import assert_guarded
-from billing.store.identity import Identity
+from billing.store.identity import STRANGERS, Freeze, Identity
 from billing.store.schema import Schema
 from billing.store.unit import Store, Tx
 from billing.store.views import Views
@@ -145,6 +146,7 @@ class Billing:
         self._refunding = Refunding(self.store, self.gateway, returns, self.policy, self.clock, self._vouching)
         self.refunds = Refunds(self._refunding, self.views, check=self.check)
         self.reconciliation = Reconciliation(self.store, self.gateway, self.settlement, self.policy, adopt=self.refunds.adopt)
+        self.restore = Restoring(self.store, self._renewal, self.settlement, self.reconciliation, self._vouching, self.policy)
         self.controls = Founding(self.store, self._vouching)
         self.webhooks = Receiving(self.store, self.policy)
         self._heeding = Heeding(
@@ -211,9 +213,11 @@ class Billing:
             InvariantBroken: no identity, one of another mode or account, or a copy.
             SettingsError: the instance secret cannot be used.
         """
-        self._vouching.recognised()
+        is_on_new_timeline = self._vouching.recognised().is_on_new_timeline
         with self.store.read() as tx:
             assert_guarded(tx.connection)
+        if is_on_new_timeline:
+            self.restore.follow()
 
     def renew(self, limit: int | None = None) -> Counter[str]:
         """One pass over everything due now: renewals, retries, unknown outcomes, refunds. Counts per verdict.
@@ -261,6 +265,18 @@ class Billing:
     def reconcile(self, since: datetime | None = None, until: datetime | None = None, *, actor: str | None = None) -> Report:
         """Compare the PG's own list with the books now; see `Reconciliation.reconcile`."""
         return self.reconciliation.reconcile(since, until, actor=actor or self.actor)
+
+    def thaw(self, *, reason: str, actor: str | None = None) -> Freeze:
+        """Allow charging again; a freeze for strangers only after another look at the PG's list.
+
+        Raises:
+            RuleError: no reason; findings nobody has explained; an adoption that was not finished.
+            GatewayError: the PG could not be asked.
+        """
+        switch = self.controls.freeze()
+        if switch is not None and switch.is_frozen and switch.cause == STRANGERS:
+            self.reconciliation.reconcile()
+        return self.controls.set_freeze(is_frozen=False, reason=reason, actor=actor or self.actor)
 
     def verify(self, *, asks_pg: bool = True) -> Proof:
         """Prove the books; see `Verification.verify`."""

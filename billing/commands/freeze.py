@@ -30,8 +30,12 @@ def on(door: Door, reason: str) -> None:
 @click.option("--reason", default="", metavar="TEXT", help="Why it may go on.")
 @verb(changes=True)
 def off(door: Door, reason: str) -> None:
-    """Allow charging again."""
-    door.app.controls.set_freeze(is_frozen=False, reason=reason, actor=door.actor)
+    """Allow charging again.
+
+    Refused while the PG holds payments with our order numbers that nobody has explained, or while an adoption is not
+    finished. Where the engine froze charging by itself, the PG is asked once more first.
+    """
+    door.app.thaw(reason=reason, actor=door.actor)
     _tell(door)
 
 
@@ -48,10 +52,16 @@ def _tell(door: Door) -> None:
         "is_frozen": switch is not None and switch.is_frozen,
         "reason": None,
         "actor": None,
+        "cause": None,
         "since": None,
     }
     if switch is not None:
-        document |= {"reason": switch.reason, "actor": switch.actor, "since": switch.changed_at.isoformat()}
+        document |= {
+            "reason": switch.reason,
+            "actor": switch.actor,
+            "cause": switch.cause,
+            "since": switch.changed_at.isoformat(),
+        }
 
     def words(out: Words) -> None:
         if document["is_frozen"]:

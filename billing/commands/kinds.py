@@ -26,6 +26,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg]  # generic only since 
     """An instant with its offset, or `real`."""
 
     name = "instant"
+    cure = "write for example 2026-01-31T10:00+09:00, or real to take the test clock away"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | str:
         """`2026-01-31T10:00+09:00` as an aware datetime."""
@@ -33,16 +34,28 @@ class Instant(click.ParamType):  # type: ignore[type-arg]  # generic only since 
             return value
         if value == "real":
             return "real"
-        cure = "write for example 2026-01-31T10:00+09:00, or real to take the test clock away"
         try:
             instant = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is not an instant; {cure}", param, ctx)
+            self.fail(f"{value!r} is not an instant; {self.cure}", param, ctx)
         if instant.tzinfo is None:
-            self.fail(f"{value!r} has no offset; {cure}", param, ctx)
+            self.fail(f"{value!r} has no offset; {self.cure}", param, ctx)
         if not 2000 <= instant.year <= 2199:
-            self.fail(f"{value!r} lies outside the years 2000 to 2199; {cure}", param, ctx)
+            self.fail(f"{value!r} lies outside the years 2000 to 2199; {self.cure}", param, ctx)
         return instant
+
+
+class Moment(Instant):
+    """An instant with its offset."""
+
+    cure = "write for example 2026-01-31T10:00+09:00"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """`2026-01-31T10:00+09:00` as an aware datetime."""
+        found = super().convert(value, param, ctx)
+        if isinstance(found, str):
+            self.fail(f"{value!r} is not an instant; {self.cure}", param, ctx)
+        return found
 
 
 _PART = re.compile(r"\s*([0-9]{1,6})\s*(months?|years?|seconds?|minutes?|hours?|days?|weeks?|[smhdw])\s*")
@@ -86,4 +99,4 @@ class Buckets(click.ParamType):  # type: ignore[type-arg]  # generic only since 
         return range(int(found[1]), int(found[2]) + 1)
 
 
-DAY, INSTANT, SPAN, BUCKETS = Day(), Instant(), Span(), Buckets()
+DAY, INSTANT, MOMENT, SPAN, BUCKETS = Day(), Instant(), Moment(), Span(), Buckets()

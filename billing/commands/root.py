@@ -25,6 +25,7 @@ _SETTING_UP = {
     "doctor": "Say what is wrong with this configuration, and what to do about it.",
     "db": "Move the schema of the database, or say where it stands.",
     "clock": "Read or move the test clock (not in live mode).",
+    "restore": "Make a restored or copied database the one that charges.",
     "freeze": "Stop all charging, allow it again, or say how it stands.",
 }
 _SELLING = {

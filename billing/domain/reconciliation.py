@@ -40,6 +40,11 @@ class FindingKind(StrEnum):
     MISSING_AT_PG = "missing_at_pg"  # a payment we booked is in neither its list nor its look-up
     UNBOOKED = "unbooked"  # paid under a number of ours, and settling did not book it
     UNREADABLE = "unreadable"  # a record of ours that breaks the PG's own contract
+    LOST_CARD = "lost_card"  # a customer of ours was charged on a card this database has forgotten
+
+
+ORPHANS = (FindingKind.STRANGER, FindingKind.LOST_CARD)
+"""What keeps charging frozen until somebody has explained it: signs that this database is not all there is."""
 
 
 class Finding(NamedTuple):

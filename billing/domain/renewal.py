@@ -116,6 +116,11 @@ def draft(subscription: Subscription, terms: Terms, *, now: datetime, catch_up: 
     index = subscription.next_index
     if catch_up is CatchUp.LATEST:
         index = max(index, subscription.index_at(now))
+    return drafted(subscription, terms, index)
+
+
+def drafted(subscription: Subscription, terms: Terms, index: int) -> Draft:
+    """Return the invoice of period `index`; what lies between it and the periods billed so far is skipped."""
     lines = owed_lines(subscription, terms, index, _BilledBefore(index, is_started=subscription.next_index > 0))
     return Draft(
         period=subscription.period(index),

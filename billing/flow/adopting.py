@@ -9,6 +9,7 @@ from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt, Trigger, s
 from billing.domain.charging import planned
 from billing.domain.evidence import PaymentFact
 from billing.store.unit import Tx
+from plans.calendar import local_day
 
 log = logging.getLogger("billing.adopting")
 
@@ -46,5 +47,9 @@ def adopt(tx: Tx, invoice_id: str, fact: PaymentFact, *, held: Sequence[ChargeAt
         seq=seq,
     )
     tx.attempts.insert([adopted])
+    charged_at = fact.paid_at or fact.failed_at or fact.started_at
+    if charged_at is not None:
+        # The day of that charge is taken, or a second one could follow within it.
+        tx.invoices.take_days([(subscription.id, local_day(charged_at, subscription.zone), adopted.id)])
     tx.invoices.update([invoice._replace(attempts_planned=max(invoice.attempts_planned, seq), next_attempt_at=None)])
     return True

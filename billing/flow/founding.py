@@ -6,9 +6,10 @@ from datetime import datetime
 
 from billing.domain.attempt import uid_prefix_of
 from billing.domain.events import AuditEntry
+from billing.domain.reconciliation import ORPHANS
 from billing.errors import RuleError
-from billing.flow.vouching import Standing, Vouching
-from billing.store.identity import Freeze, Identity
+from billing.flow.vouching import ADOPT, Standing, Vouching
+from billing.store.identity import OPERATOR, RESTORE, Freeze, Identity
 from billing.store.unit import Store, Tx
 
 
@@ -55,19 +56,22 @@ class Founding:
         """The identity, and the place of the database as it is now; compared, nothing is written."""
         return self._vouching.standing()
 
-    def set_freeze(self, *, is_frozen: bool, reason: str, actor: str, cause: str = "operator") -> Freeze:
+    def set_freeze(self, *, is_frozen: bool, reason: str, actor: str, cause: str = OPERATOR) -> Freeze:
         """Stop or allow charging everywhere; what is on the wire is still settled.
 
         Args:
-            cause: `operator`, or what the engine itself found: `strangers` at the PG, a `copied` database.
+            cause: `operator`, or why the engine did it by itself: `strangers` at the PG, an adoption (`restore`).
 
         Raises:
-            RuleError: no reason was given.
+            RuleError: no reason was given; or charging is to go on although somebody else's payments are unexplained or
+                an adoption was not finished.
         """
         if not reason.strip():
             raise RuleError("reason", "is missing", "say why in a few words: --reason TEXT")
 
         def work(tx: Tx) -> Freeze:
+            if not is_frozen:
+                _refuse_to_thaw(tx)
             switch = Freeze(is_frozen, reason, actor, tx.now, cause)
             tx.controls.set_freeze(switch)
             tx.audit.note(AuditEntry(actor, "freeze.on" if is_frozen else "freeze.off", "charging", {"reason": reason}), tx.now)
@@ -108,3 +112,17 @@ class Founding:
         """The business instant, and the test clock's if one is set."""
         with self._store.read() as tx:
             return tx.business_now, tx.controls.test_clock()
+
+
+def _refuse_to_thaw(tx: Tx) -> None:
+    switch = tx.controls.freeze()
+    if switch is None or not switch.is_frozen:
+        return
+    orphans = tx.findings.unexplained(*ORPHANS)
+    if orphans:
+        named = ", ".join(f"{one.kind} {one.merchant_uid or one.ref} ({one.id})" for one in orphans[:10])
+        more = f" and {len(orphans) - 10} more" if len(orphans) > 10 else ""
+        cure = "take back what was forgotten with `billing restore adopt`, explain the rest with `billing finding explain`"
+        raise RuleError("freeze", f"nobody has explained {named}{more}", cure)
+    if switch.cause == RESTORE:
+        raise RuleError("freeze", "an adoption was begun and not finished", f"run {ADOPT} again: it goes on where it ended")

@@ -37,7 +37,7 @@ from billing.flow.poison import POISON
 from billing.flow.settlement import Settlement
 from billing.ports import Gateway, PaymentPage
 from billing.redaction import redacted
-from billing.store.identity import Freeze
+from billing.store.identity import STRANGERS, Freeze
 from billing.store.payments import Payment
 from billing.store.reconciliations import Reconciliation as Run
 from billing.store.unit import Store, Tx
@@ -50,7 +50,6 @@ FEW, MANY = 100, 1000
 Source: PortOne REST V1, GET /payments/status/{payment_status} (limit at most 1000).
 """
 TIMES_READ_MAX = 3
-STRANGERS = "strangers"
 
 AdoptRefunds = Callable[[Sequence[str]], Sequence[Refund]]
 """Takes over what was given back at the PG of these payments (`imp_uid`); what it cannot take over becomes a finding."""
@@ -154,6 +153,18 @@ class Reconciliation:
             return []
         tally = _Tally()
         self._compare([fact], Whose(identity.ledger_id, identity.uid_prefix), tally)
+        return tally.new
+
+    def listed(self, since: datetime, now: datetime) -> Iterator[PaymentFact]:
+        """Every record the PG lists that moved between `since` and `now`, some of them twice; nothing is compared."""
+        for window in windows(since, None, now):
+            for page in self._pages(window, since):
+                yield from page.facts
+
+    def write_down(self, differences: Sequence[Difference]) -> list[Finding]:
+        """Keep what somebody else found; returns what is new."""
+        tally = _Tally()
+        self._record(differences, tally)
         return tally.new
 
     def explain(self, finding: str, *, reason: str, actor: str) -> Finding:

@@ -10,7 +10,7 @@ from billing.domain.attempt import LIVE, merchant_uid_stem
 from billing.domain.booking import Pen, closed, ended, paid_invoice
 from billing.domain.invoice import Collection, Invoice, InvoiceLine, InvoiceState, Purpose
 from billing.domain.policy import Policy
-from billing.domain.renewal import Draft, Terms, draft
+from billing.domain.renewal import Draft, Terms, draft, drafted
 from billing.domain.subscription import Subscription, SubscriptionState
 from billing.errors import InvariantBroken
 from billing.flow.journal import post_pen
@@ -68,6 +68,21 @@ class Renewal:
                 billed.append((one, draft(one, prices[one.price_id].terms, now=now, catch_up=self._policy.catch_up)))
         return self._open(tx, billed, {id: stored.terms for id, stored in prices.items()})
 
+    def open_forgotten(self, subscription_id: str, index: int) -> None:
+        """Open the invoice of period `index`, which the PG remembers and this database does not; safe to repeat.
+
+        Raises:
+            NotFound: no such subscription.
+        """
+
+        def work(tx: Tx) -> None:
+            one = tx.subscriptions.lock(subscription_id)
+            if not tx.invoices.has(one.id, index):
+                terms = tx.catalog.by_ids([one.price_id])[one.price_id].terms
+                self._open(tx, [(one, drafted(one, terms, index))], {one.price_id: terms})
+
+        self._store.run(work)
+
     def _open(self, tx: Tx, billed: Sequence[tuple[Subscription, Draft]], terms: dict[str, Terms]) -> list[Invoice]:
         if not billed:
             return []
@@ -79,17 +94,20 @@ class Renewal:
         lines: dict[str, Sequence[InvoiceLine]] = {}
         changed: list[Subscription] = []
         pens: list[Pen] = []
-        for one, drafted in billed:
+        for one, owed in billed:
             invoice = _invoice(
-                one, drafted, identity.uid_prefix, identity.ledger_id, tx.new_id(), now, terms[one.price_id].amount.currency
+                one, owed, identity.uid_prefix, identity.ledger_id, tx.new_id(), now, terms[one.price_id].amount.currency
             )
-            pen = Pen(one._replace(next_index=drafted.period.index + 1, due_at=None))
-            for index in drafted.skipped:
+            is_newest = owed.period.index >= one.next_index
+            pen = Pen(
+                one._replace(next_index=max(one.next_index, owed.period.index + 1), due_at=None if is_newest else one.due_at)
+            )
+            for index in owed.skipped:
                 pen.note("period.skipped", one.id, period_index=index)
-            if drafted.skipped:
-                pen.tell("subscription.periods_skipped", period_indexes=list(drafted.skipped))
+            if owed.skipped:
+                pen.tell("subscription.periods_skipped", period_indexes=list(owed.skipped))
             invoices.append(invoice)
-            lines[invoice.id] = drafted.lines
+            lines[invoice.id] = owed.lines
             pens.append(pen)
         for at, number in enumerate(tx.invoices.next_numbers(len(invoices))):
             invoice, pen = invoices[at]._replace(number=number), pens[at]

@@ -50,10 +50,10 @@ class Findings:
             found += self._records(select(*MAPPER.columns).where(wanted))
         return sorted(found, key=lambda one: (one.found_at, one.id))
 
-    def unexplained(self, kind: FindingKind | None = None) -> list[Finding]:
-        """What waits for an explanation, oldest first."""
+    def unexplained(self, *kinds: FindingKind) -> list[Finding]:
+        """What waits for an explanation, oldest first; only of these kinds, where some are named."""
         query = select(*MAPPER.columns).where(finding.c.explained_at.is_(None)).order_by(finding.c.found_at, finding.c.id)
-        return self._records(query if kind is None else query.where(finding.c.kind == kind.value))
+        return self._records(query.where(finding.c.kind.in_([kind.value for kind in kinds])) if kinds else query)
 
     def find(self, id: str) -> Finding:
         """The finding with this id.

@@ -29,15 +29,19 @@ class Identity:
     instance_fp: str = ""
 
 
+OPERATOR, STRANGERS, RESTORE = "operator", "strangers", "restore"
+"""Causes of a freeze: somebody's own word, payments at the PG nobody explains, an adoption under way."""
+
+
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """The charging switch: who set it, when and why."""
+    """The charging switch: who set it, when and why; `cause` says what it takes to lift it."""
 
     is_frozen: bool
     reason: str
     actor: str
     changed_at: datetime
-    cause: str = "operator"
+    cause: str = OPERATOR
 
 
 _IDENTITY, _FREEZE = Mapper(Identity, identity), Mapper(Freeze, freeze)

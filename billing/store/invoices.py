@@ -87,6 +87,16 @@ class Invoices:
         rows = self._connection.execute(in_buckets(query.limit(limit), invoice.c.bucket, buckets))
         return list(rows.scalars())
 
+    def has(self, subscription_id: str, period_index: int) -> bool:
+        """True when this period of a subscription has its invoice."""
+        query = select(invoice.c.id).where(invoice.c.subscription_id == subscription_id, invoice.c.period_index == period_index)
+        return self._connection.execute(query).first() is not None
+
+    def by_stems(self, stems: Sequence[str]) -> list[Invoice]:
+        """The invoices whose order numbers begin so, in no particular order."""
+        query = select(*MAPPER.columns).where(invoice.c.uid_stem.in_(key_list(self._connection, stems)))
+        return [MAPPER.record(row) for row in self._connection.execute(query)]
+
     def lock(self, ids: Sequence[str]) -> list[tuple[Invoice, Subscription]]:
         """Lock these invoices with their subscriptions, in the one order everybody uses."""
         query = (

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from billing.store import bulk
 from billing.store.locking import key_list
@@ -76,6 +76,10 @@ class Payments:
         """A payment that must be found by any honest look-up: the one booked last."""
         query = select(payment.c.imp_uid).order_by(payment.c.booked_at.desc(), payment.c.imp_uid.desc()).limit(1)
         return self._connection.execute(query).scalar()
+
+    def newest_paid_at(self) -> datetime | None:
+        """When the newest payment we know was paid, by the PG's clock."""
+        return self._connection.execute(select(func.max(payment.c.paid_at))).scalar()
 
     def of_attempt(self, attempt_id: str) -> list[Payment]:
         """What one attempt brought, oldest first."""

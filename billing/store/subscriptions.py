@@ -72,6 +72,11 @@ class Subscriptions:
         )
         return [subscription_of(row) for row in self._connection.execute(in_buckets(query, subscription.c.bucket, buckets)).all()]
 
+    def page(self, after: str, limit: int) -> list[Subscription]:
+        """Up to `limit` subscriptions whose id sorts after `after`, in that order."""
+        query = select(*subscription_columns).where(subscription.c.id > after).order_by(subscription.c.id).limit(limit)
+        return [subscription_of(row) for row in self._connection.execute(query)]
+
     def lock(self, subscription_id: str) -> Subscription:
         """Lock one subscription.
 

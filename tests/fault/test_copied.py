@@ -79,6 +79,7 @@ def test_no_door_of_a_clone_leads_to_a_charge(due: World, clone: Callable[[], Bi
     with pytest.raises(InvariantBroken, match=r"does not stand where it was founded.*`billing restore adopt"):
         DOORS[door](copy, "")
     assert due.pg.arrivals() == before
+    assert len(copy.views.subscriptions()) == 3
     assert due.tick()["paid"] == 3
     assert len(due.pg.arrivals()) == len(before) + 3
 

@@ -39,10 +39,12 @@ class Backup:
 
 
 def thawed(world: World) -> World:
-    """The first look at the PG's list stops all charging; here an operator lifts that without looking any further."""
+    """The first look at the PG's list stops all charging; here an operator explains it away without looking any further."""
     with pytest.raises(Frozen):
         world.later(minutes=5).tick()
-    world.app.controls.set_freeze(is_frozen=False, reason="drill", actor="admin")
+    for one in world.app.reconcile().unexplained:
+        world.app.reconciliation.explain(one.id, reason="drill", actor="admin")
+    world.app.thaw(reason="drill", actor="admin")
     return world
 
 

@@ -219,7 +219,7 @@ def test_a_charge_that_leaves_a_day_late_uses_up_the_day_it_leaves_on(world: Wor
 def test_money_for_an_older_invoice_makes_no_later_period_due(world: World) -> None:
     """The PG approves late what was given up, while the next invoice is being dunned: that one stays the newest."""
     mina = world.subscriber()
-    world.pg.fault("late_approval", times=1, value=31 * 86_400)
+    world.pg.fault("late_approval", times=1, value=31 * 86_400 + 3600)
     world.at("2024-02-29 10:00").tick()
     assert world.states(mina)[-1] == "declined"
     world.app.invoices.close(world.invoice(mina).id, InvoiceState.UNCOLLECTIBLE, reason="gave up", actor="test")

@@ -78,7 +78,8 @@ class Instance:
         try:
             with path.open("rb") as file:
                 mode = os.fstat(file.fileno()).st_mode & 0o777
-                text = file.read(4 * _BYTES).decode("ascii", "replace").strip()
+                # A traceback that captures locals shows this frame: nothing is read that is then complained about.
+                text = "" if mode & 0o077 else file.read(4 * _BYTES).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -87,6 +88,7 @@ class Instance:
         if mode & 0o077:
             raise SettingsError(SETTING, f"{path} is open to other users (mode {mode:o})", f"run chmod 600 {path}")
         if len(text) != 2 * _BYTES or set(text) - set("0123456789abcdef"):
+            del text
             cure = "bring the file back from a backup; without it no ledger of this machine charges before it is adopted"
             raise SettingsError(SETTING, f"{path} holds no instance secret", cure)
         return text

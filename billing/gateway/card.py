@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import NoReturn
 
 from billing.errors import RuleError
-from billing.gateway.sealed import sealed
+from billing.gateway.sealed import SealedFields, sealed
 
 _FIELDS = ("number", "expiry", "birth", "pwd_2digit")
 
@@ -37,7 +37,7 @@ class Card:
 
     # No dataclass, no __dict__: both would show the fields to vars(), repr() and pickle.
     __slots__ = ("__fields",)
-    __fields: dict[str, str] | None
+    __fields: SealedFields | None
 
     def __init__(self, *, number: str, expiry: str, birth: str = "", pwd_2digit: str = "") -> None:
         try:
@@ -67,7 +67,7 @@ class Card:
         card.__fields = fields
         return card
 
-    def revealed(self) -> dict[str, str]:
+    def revealed(self) -> SealedFields:
         """The fields as the PG names them, once; the card is empty afterwards.
 
         Raises:
@@ -119,7 +119,7 @@ def _broken(bug: str) -> RuleError:
     return RuleError("card", f"could not be read ({bug})", "try again")
 
 
-def _parsed(text: str | bytes) -> dict[str, str] | RuleError:
+def _parsed(text: str | bytes) -> SealedFields | RuleError:
     """The fields as the PG wants them. Returns a problem instead of raising it: this frame holds the values."""
     try:
         found = json.loads(text)
@@ -134,7 +134,7 @@ def _parsed(text: str | bytes) -> dict[str, str] | RuleError:
     return _checked(*(found.get(name, "") for name in _FIELDS))
 
 
-def _checked(number: str, expiry: str, birth: str, pwd_2digit: str) -> dict[str, str] | RuleError:
+def _checked(number: str, expiry: str, birth: str, pwd_2digit: str) -> SealedFields | RuleError:
     for name, value in zip(_FIELDS, (number, expiry, birth, pwd_2digit), strict=True):
         if not isinstance(value, str):
             return RuleError(name, "is not text", "write it in quotes: a number would lose leading zeros")
@@ -142,7 +142,7 @@ def _checked(number: str, expiry: str, birth: str, pwd_2digit: str) -> dict[str,
     if not re.fullmatch(r"[0-9]{15,16}", digits):
         return RuleError("number", "is not a card number of 15 or 16 digits")
     cut = (0, 4, 8, 12, 16) if len(digits) == 16 else (0, 4, 10, 15)
-    fields = {"card_number": "-".join(digits[a:b] for a, b in pairwise(cut))}
+    fields = SealedFields(card_number="-".join(digits[a:b] for a, b in pairwise(cut)))
     if found := re.fullmatch(r"(20[0-9]{2})-(0[1-9]|1[0-2])", expiry.strip()):
         fields["expiry"] = f"{found[1]}-{found[2]}"
     elif found := re.fullmatch(r"(0[1-9]|1[0-2])\s*/\s*([0-9]{2})", expiry.strip()):

@@ -27,6 +27,7 @@ from billing.errors import SettingsError
 from billing.gateway.connection import Address, Broken, Connection, NotConnected, Timeouts
 from billing.gateway.sealed import Sealed, bare
 from billing.ports import Token
+from billing.redaction import HIDDEN
 
 
 class HandlerAnswer(Protocol):
@@ -132,7 +133,7 @@ class Http:
             raise bare(interrupt) from None
         else:
             self._put_back(connection, answer.keeps_alive)
-            return Answer(answer.status, answer.headers, b"".join(answer.body))
+            return Answer(answer.status, answer.headers, _without(token, b"".join(answer.body)))
         if connection is not None:
             connection.close()
         return lost
@@ -177,7 +178,9 @@ class Http:
         except OSError:
             return Lost(True, "the connection broke")
         fault.point("K06")
-        return Answer(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
+        return Answer(
+            answer.status, {name.lower(): value for name, value in answer.headers.items()}, _without(token, answer.body)
+        )
 
     def _connection(self) -> Connection:
         """An idle connection the other side has not closed, or a new one."""
@@ -204,6 +207,11 @@ class Http:
         self._idle.append(connection)
         if self._is_closed:
             self.close()
+
+
+def _without(token: Token | None, body: bytes) -> bytes:
+    """An answer that quotes our token, without it: its texts are kept and logged."""
+    return body if token is None else body.replace(token.value.encode("ascii"), HIDDEN.encode())
 
 
 def _origin(base_url: str) -> tuple[str, str, int | None, str]:

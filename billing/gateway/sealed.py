@@ -29,8 +29,22 @@ class Sealed(bytes):
         raise TypeError("a secret is not copied or stored")
 
 
+class SealedFields(dict[str, str]):
+    """Names and secret values: no repr, no pickle, no copy."""
+
+    def __repr__(self) -> str:
+        return f"SealedFields({len(self)})"
+
+    __str__ = __repr__
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a secret is not copied or stored")
+
+
 def sealed(work: Callable[[], T], broken: Callable[[str], BillingError]) -> T:
     """What `work` returns; what it raises arrives here without the frames it passed.
+
+    What it returns must not show itself: it stands in frames above the seal.
 
     Errors of ours and interrupts stay what they are. Anything else is a bug, whose own text may quote the
     secret: `broken` makes an error from the name of its type.

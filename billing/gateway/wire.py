@@ -45,13 +45,19 @@ class Unreadable(ValueError):
     """The JSON is not what the PG documents. Names the field, never the value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Envelope:
-    """`{code, message, response}`, the frame around every answer. Source: PortOne REST V1, all calls."""
+    """`{code, message, response}`, the frame around every answer. Source: PortOne REST V1, all calls.
+
+    The repr shows no content: it stands in the frame of many an exception.
+    """
 
     code: int
     message: str
     response: object
+
+    def __repr__(self) -> str:
+        return f"Envelope({self.code})"
 
 
 def envelope(body: bytes) -> Envelope:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from billing.domain.evidence import CancelOrder
 from tests.leak.kit.stage import FIELD_QUOTES, QUOTES, WIRE, Failure, Stage, changes, refuses
 
 Set = Callable[[], Stage]
@@ -51,8 +50,13 @@ _ARMED: list[tuple[str, Failure]] = []
 
 
 def _refund(stage: Stage) -> Any:
-    (paid,) = stage.app.gateway.list_payments().facts
-    return stage.app.gateway.cancel(CancelOrder(paid.imp_uid, 1000, paid.amount, "a reason"))
+    (invoice,) = stage.app.views.invoices(state="paid", of="mina", limit=1, after=None)
+    try:
+        return stage.app.refunds.request(invoice["id"], amount=1000, reason="a reason", actor="test")
+    finally:
+        stage.nasty.heal()
+        stage.later(minutes=40)
+        stage.app.worker.renew()
 
 
 def _settle(stage: Stage) -> Any:

@@ -31,6 +31,7 @@ from billing.domain.settlement import (
     Unsent,
     Verdict,
     Wait,
+    is_money,
     is_superseded,
 )
 from billing.domain.subscription import OVER, Subscription, SubscriptionState
@@ -73,6 +74,9 @@ class Pen:
         """Tell the host; the key is the same however often the step is repeated."""
         one = self.subscription
         key = f"{topic}:{one.id}:{one.version}"
+        # Two payments can turn out to be surplus in one step.
+        told = sum(event.topic == topic for event in self.events)
+        key = f"{key}:{told}" if told else key
         self.events.append(Event(topic, key, one.customer_id, one.id, one.version, {"subscription_id": one.id, **payload}))
 
     def tell_of(self, subject: str, topic: str, **payload: object) -> None:
@@ -160,7 +164,7 @@ def booked(
         case Paid():
             return _paid(verdict, case, evidence, pen, known_imp_uids, now, business_now)
         case PaidTwice():
-            return _surplus(verdict, case, pen, known_imp_uids, now)
+            return _surplus(case, evidence, pen, known_imp_uids, now)
         case Mismatch():
             return _mismatch(verdict, case, pen, known_imp_uids, now)
         case Declined(fact=fact):
@@ -213,19 +217,26 @@ def _paid(
     return Booking(attempt, invoice, pen.subscription, tuple(payments), tuple(transfers), tuple(pen.events), tuple(pen.audits))
 
 
-def _surplus(verdict: PaidTwice, case: Case, pen: Pen, known: frozenset[str], now: datetime) -> Booking | None:
-    fact = verdict.fact
-    if fact.imp_uid in known:
-        return None
+def _surplus(case: Case, evidence: Evidence, pen: Pen, known: frozenset[str], now: datetime) -> Booking | None:
+    """Every payment under this number that nobody booked yet is money to give back."""
     attempt = case.attempt
-    if attempt.state not in (AttemptState.PAID, AttemptState.SURPLUS):
-        attempt = _moved(attempt, AttemptState.SURPLUS, now, imp_uid=fact.imp_uid)
-    amount = money(fact.amount, fact.currency)
-    pen.tell("payment.surplus", invoice_id=case.invoice.id, imp_uid=fact.imp_uid, amount=amount)
-    pen.note("payment.surplus", attempt.merchant_uid, imp_uid=fact.imp_uid, amount=fact.amount)
-    transfer = ledger.suspense_transfer(ledger.SURPLUS, fact.imp_uid, fact.amount, fact.currency)
+    extras = [fact for fact in evidence.facts if is_money(fact) and fact.imp_uid not in known and fact.imp_uid != attempt.imp_uid]
+    if not extras:
+        return None
+    if attempt.state not in (AttemptState.PAID, AttemptState.SURPLUS, AttemptState.MISMATCH):
+        attempt = _moved(attempt, AttemptState.SURPLUS, now, imp_uid=extras[0].imp_uid)
+    for fact in extras:
+        pen.tell("payment.surplus", invoice_id=case.invoice.id, imp_uid=fact.imp_uid, amount=money(fact.amount, fact.currency))
+        pen.note("payment.surplus", attempt.merchant_uid, imp_uid=fact.imp_uid, amount=fact.amount)
+    transfers = [ledger.suspense_transfer(ledger.SURPLUS, fact.imp_uid, fact.amount, fact.currency) for fact in extras]
     return Booking(
-        attempt, case.invoice, pen.subscription, ((fact, "surplus"),), (transfer,), tuple(pen.events), tuple(pen.audits)
+        attempt,
+        case.invoice,
+        pen.subscription,
+        tuple((fact, "surplus") for fact in extras),
+        tuple(transfers),
+        tuple(pen.events),
+        tuple(pen.audits),
     )
 
 

@@ -150,12 +150,10 @@ def judge(
         now: the system clock, which times the looks.
     """
     uid, invoice_id = attempt.merchant_uid, attempt.invoice_id
-    money = sorted((f for f in evidence.facts if f.status in _MONEY), key=_first_paid)
-    if attempt.state in (AttemptState.PAID, AttemptState.SURPLUS):
+    money = sorted(filter(is_money, evidence.facts), key=_first_paid)
+    if attempt.state in (AttemptState.PAID, AttemptState.SURPLUS, AttemptState.MISMATCH):
         extra = [fact for fact in money if fact.imp_uid != attempt.imp_uid]
         return PaidTwice(uid, invoice_id, extra[0]) if extra else Booked(uid, invoice_id, attempt.state)
-    if attempt.state is AttemptState.MISMATCH:
-        return Booked(uid, invoice_id, attempt.state)
     if money:
         fact = money[0]
         differs = differing(attempt, fact, is_live=is_live)
@@ -173,7 +171,9 @@ def judge(
     return _without_a_record(attempt, evidence, now=now, patience=patience)
 
 
-_MONEY = (PaymentStatus.PAID, PaymentStatus.CANCELLED)
+def is_money(fact: PaymentFact) -> bool:
+    """True for a record of money the PG took, whether or not it was given back since."""
+    return fact.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED)
 
 
 def _first_paid(fact: PaymentFact) -> tuple[float, str]:

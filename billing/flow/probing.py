@@ -50,8 +50,6 @@ class Probing:
         found = self._gateway.find_payments(uids).facts
         if not found:
             return {}
-        with self._store.read() as tx:
-            rows = tx.attempts.of_invoices([one.invoice_id for one in attempts])
         hit = {stem_of(uid)[0] for uid in found}
         wider = [uid for stem in hit for uid in all_uids(stem)]
         facts = {uid: list(some) for uid, some in self._gateway.find_payments(wider).facts.items()}
@@ -59,11 +57,15 @@ class Probing:
         hidden = [uid for uid, some in facts.items() if all(fact.status == "failed" for fact in some)]
         for uid, fact in self._gateway.find_paid(hidden).items():
             facts[uid].append(fact)
+        with self._store.read() as tx:
+            rows = tx.attempts.of_invoices([one.invoice_id for one in attempts])
+            booked = tx.payments.known([fact.imp_uid for some in facts.values() for fact in some])
         news: News = {}
         for uid, some in facts.items():
             invoice_id = stems[stem_of(uid)[0]].invoice_id
             known = {one.merchant_uid: one for one in rows[invoice_id]}
-            fresh = [fact for fact in some if is_news(fact, known.get(uid))]
+            # Of several payments under one number one is the attempt's own; the others are news until they are booked.
+            fresh = [fact for fact in some if fact.imp_uid not in booked and is_news(fact, known.get(uid))]
             if fresh:
                 news.setdefault(invoice_id, {})[uid] = fresh
         return news

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -231,7 +231,7 @@ class Reconciliation:
         doubtful = [fact for fact, step in steps if step is not None]
         if not doubtful:
             return
-        tally.settled += self._settle(sorted({step.merchant_uid for _, step in steps if isinstance(step, Settle)}))
+        tally.settled += self._settle({fact.imp_uid: step.merchant_uid for fact, step in steps if isinstance(step, Settle)})
         tally.adopted += self._taken_over(sorted({step.imp_uid for _, step in steps if isinstance(step, Adopt)}))
         self._record(self._standing(doubtful, whose), tally)
 
@@ -251,12 +251,14 @@ class Reconciliation:
         }
         return known, now
 
-    def _settle(self, uids: Sequence[str]) -> list[Verdict]:
+    def _settle(self, records: Mapping[str, str]) -> list[Verdict]:
+        """Settle the order numbers of these records, each record asked for by its own name: a number may have several."""
         verdicts: list[Verdict] = []
-        for start in range(0, len(uids), self._policy.batch):
-            some = uids[start : start + self._policy.batch]
+        imp_uids = sorted(records)
+        for start in range(0, len(imp_uids), self._policy.batch):
+            some = imp_uids[start : start + self._policy.batch]
             try:
-                verdicts += self._settlement.settle(some)
+                verdicts += self._settlement.settle(sorted({records[one] for one in some}), imp_uids=some)
             except (*POISON, InvariantBroken):
                 # One that cannot be booked becomes a finding; it must not keep the others from being compared.
                 log.exception("%d payments could not be booked", len(some))

@@ -42,11 +42,14 @@ class Settlement:
         self._refunds = refunds
         self._policy = policy
 
-    def settle(self, merchant_uids: Sequence[str]) -> list[Verdict]:
+    def settle(self, merchant_uids: Sequence[str], *, imp_uids: Sequence[str] = ()) -> list[Verdict]:
         """Look these order numbers up and book what is new. Unknown numbers are left out.
 
         For whoever heard of a payment: webhook, redirect, CLI, reconciliation. Only the PG's records
         count; nothing is booked from an absence, because the attempt may be in another's hands.
+
+        Args:
+            imp_uids: records to ask for by name: of several under one number, the look-up by number shows one.
 
         Raises:
             GatewayUnavailable: the PG could not be asked; nothing was booked.
@@ -55,7 +58,7 @@ class Settlement:
             attempts = tx.attempts.by_uids(merchant_uids)
         if not attempts:
             return []
-        evidence = self._learn([Held(one) for one in attempts], canary=None)
+        evidence = self._learn([Held(one) for one in attempts], canary=None, imp_uids=imp_uids)
         fault.point("W4")
         return self._book(attempts, evidence, fences={})
 
@@ -80,7 +83,7 @@ class Settlement:
         with self._store.read() as tx:
             return tx.payments.canary()
 
-    def _learn(self, held: Sequence[Held], *, canary: str | None) -> dict[str, Evidence]:
+    def _learn(self, held: Sequence[Held], *, canary: str | None, imp_uids: Sequence[str] = ()) -> dict[str, Evidence]:
         """Ask the PG about every attempt whose request may have reached it.
 
         The bulk look-up shows one record per number, the newest, so a failed one may hide a paid one: before
@@ -90,7 +93,7 @@ class Settlement:
         asked = [one for one in held if not _is_unsent(one.reply)]
         uids = [one.attempt.merchant_uid for one in asked]
         token_fp = self._gateway.token().fingerprint if asked else None
-        findings = self._gateway.find_payments(uids, canary=canary)
+        findings = self._gateway.find_payments(uids, imp_uids=imp_uids, canary=canary)
         facts: dict[str, tuple[PaymentFact, ...]] = {uid: findings.facts.get(uid, ()) for uid in uids}
         doubtful = [one.attempt.merchant_uid for one in asked if _is_doubtful(one, facts[one.attempt.merchant_uid])]
         for uid, fact in self._gateway.find_paid(doubtful).items():
@@ -154,7 +157,7 @@ class Settlement:
         verdicts: list[Verdict] = []
         bookings: list[Booking] = []
         for attempt in sorted(locked.values(), key=lambda one: (one.invoice_id, one.seq)):
-            proof = evidence[attempt.merchant_uid]
+            proof = _unbooked(evidence[attempt.merchant_uid], attempt, known)
             case = Case(attempt, invoices[attempt.invoice_id], subscriptions[attempt.subscription_id])
             verdict = judge(
                 attempt,
@@ -196,6 +199,12 @@ class Settlement:
                 self._refunds.book(tx, fact)
             if role == "surplus":
                 plan_surplus(tx, booking.invoice.id, fact.imp_uid, self._policy)
+
+
+def _unbooked(evidence: Evidence, attempt: ChargeAttempt, known: frozenset[str]) -> Evidence:
+    """What is still to be judged: an attempt's own record, and those under its number that nobody booked yet."""
+    facts = tuple(fact for fact in evidence.facts if fact.imp_uid not in known or fact.imp_uid == attempt.imp_uid)
+    return evidence if len(facts) == len(evidence.facts) else evidence._replace(facts=facts)
 
 
 def _is_unsent(reply: Reply | None) -> bool:

@@ -375,11 +375,20 @@ class Subscriptions:
         quantity: int = 1,
         start_on: date | None = None,
         trial_days: int | None = None,
+        request_key: str | None = None,
         actor: str,
     ) -> Started:
         """Subscribe a customer; see `Subscribing.start`. Refused as a whole where charging would not be safe."""
         self._check()
-        return self._subscribing.start(customer, price, quantity=quantity, start_on=start_on, trial_days=trial_days, actor=actor)
+        return self._subscribing.start(
+            customer,
+            price,
+            quantity=quantity,
+            start_on=start_on,
+            trial_days=trial_days,
+            request_key=request_key,
+            actor=actor,
+        )
 
 
 class Refunds:

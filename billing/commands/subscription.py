@@ -28,15 +28,18 @@ def subscription() -> None:
 @click.option("--quantity", type=int, default=1, show_default=True, help="How many units of the price.")
 @click.option("--start", type=DAY, metavar="DATE", help="First day, in the customer's zone. [default: today]")
 @click.option("--trial-days", type=int, metavar="N", help="Instead of the price's own; 0 for none.")
+@click.option("--key", metavar="KEY", help="Names the request: repeated under the same key, it is the same subscription.")
 @verb(changes=True)
-def add(door: Door, customer: str, price: str, quantity: int, start: date | None, trial_days: int | None) -> int:
+def add(door: Door, customer: str, price: str, quantity: int, start: date | None, trial_days: int | None, key: str | None) -> int:
     """Subscribe CUSTOMER to the price on sale under the code PRICE.
 
     Starting today or earlier and without a trial, the first payment is charged now. Exit status 1: it did not
     succeed; the subscription stays incomplete for three days, in which `billing retry` can complete it.
     """
     app = door.app
-    started = app.subscriptions.start(customer, price, quantity=quantity, start_on=start, trial_days=trial_days, actor=door.actor)
+    started = app.subscriptions.start(
+        customer, price, quantity=quantity, start_on=start, trial_days=trial_days, request_key=key, actor=door.actor
+    )
     one = app.views.subscription(started.subscription_id)
     found = verdicts.documents(app, started.verdicts)
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo
 
+from sqlalchemy.exc import IntegrityError
+
 from billing.domain.booking import Pen
 from billing.domain.policy import Policy
-from billing.domain.settlement import NotTried, Verdict
+from billing.domain.settlement import NotTried, Verdict, Wait
 from billing.domain.subscription import Subscription, SubscriptionState
-from billing.errors import Frozen, GatewayError, RuleError
+from billing.domain.wording import refuse_card_numbers
+from billing.errors import DatabaseUnavailable, Frozen, GatewayError, RuleError
 from billing.flow.charging import Charging
 from billing.flow.journal import post_pen
 from billing.flow.renewal import Renewal
@@ -21,6 +24,7 @@ from billing.store.unit import Store, Tx
 from plans.calendar import anchored, local_day, midnight
 
 QUANTITY_MAX = 1_000_000
+KEY_MAX = 120
 TOTAL_MAX = 1_000_000_000_000
 _INCOMPLETE_DAYS = 3
 
@@ -50,6 +54,7 @@ class Subscribing:
         quantity: int = 1,
         start_on: date | None = None,
         trial_days: int | None = None,
+        request_key: str | None = None,
         actor: str,
     ) -> Started:
         """Subscribe a customer to the price on sale under this code.
@@ -57,33 +62,60 @@ class Subscribing:
         Without a trial and starting today or earlier, the first payment is due now: the subscription is
         incomplete until it has succeeded, and is canceled when nobody completes it within three days.
 
+        Once the subscription is written nothing is raised any more, and its id is returned whatever its first payment does.
+
         Args:
             quantity: how many units of the price, 1 to a million.
             start_on: local day of the customer's zone; today when left out.
             trial_days: overrides the price's own, 0 for none.
+            request_key: names the request, 1 to 120 characters. Given again with the same terms it is the same
+                subscription, and what was declined is not tried again; give one wherever a request may be repeated.
 
         Raises:
             NotFound: no such customer or price.
-            RuleError: a quantity or date out of range, an archived plan.
+            RuleError: a quantity or date out of range, an archived plan, a key that named something else.
+            DatabaseUnavailable: it may be written or not. Ask again under the same key.
         """
         if not 1 <= quantity <= QUANTITY_MAX:
             raise RuleError("quantity", f"must be between 1 and {QUANTITY_MAX:,}", "write for example --quantity 3")
         if trial_days is not None and not 0 <= trial_days <= 730:
             raise RuleError("trial_days", "must be between 0 and 730", "write 0 for no trial")
-        begin = self._begun(customer, price, quantity, start_on, trial_days, actor)
-        subscription_id, invoice_ids = self._store.run(begin)
+        if request_key is not None and (not 0 < len(request_key) <= KEY_MAX or not request_key.isprintable()):
+            raise RuleError(
+                "key", f"must have 1 to {KEY_MAX} printable characters", "name the request, for example --key order-17"
+            )
+        refuse_card_numbers({"key": request_key})
+        begin = self._begun(customer, price, quantity, start_on, trial_days, request_key, actor)
+        try:
+            subscription_id, invoice_ids = self._store.run(begin)
+        except IntegrityError:
+            # The same key came in twice at once: the loser reads the winner, and the rule decides.
+            subscription_id, invoice_ids = self._store.run(begin)
+        # The subscription exists by now. Raising would hide its id, and whoever repeats the call would own two.
+        verdicts: list[Verdict]
         try:
             verdicts = self._charging.charge(invoice_ids) if invoice_ids else []
         except (Frozen, GatewayError) as error:
-            # The subscription exists by now. Raising would hide its id, and whoever repeats the call would own two.
             verdicts = [NotTried("", one, str(error)) for one in invoice_ids]
+        except DatabaseUnavailable as error:
+            verdicts = [Wait("", one, str(error)) for one in invoice_ids]
         return Started(subscription_id, tuple(verdicts))
 
     def _begun(
-        self, customer: str, price: str, quantity: int, start_on: date | None, trial_days: int | None, actor: str
+        self,
+        customer: str,
+        price: str,
+        quantity: int,
+        start_on: date | None,
+        trial_days: int | None,
+        request_key: str | None,
+        actor: str,
     ) -> Callable[[Tx], tuple[str, list[str]]]:
         def begin(tx: Tx) -> tuple[str, list[str]]:
             owner = tx.customers.find(customer)
+            known = tx.subscriptions.by_key(request_key) if request_key is not None else None
+            if known is not None:
+                return self._asked_again(tx, known, owner.id, price, quantity)
             stored = tx.catalog.current_price(price)
             if stored.is_archived:
                 raise RuleError("price", f"plan {stored.price.plan_code!r} is archived", "apply its plan file to sell it again")
@@ -96,7 +128,7 @@ class Subscribing:
                 raise RuleError("start", f"{first_day} is out of range", "choose a day from 2000 to ten years ahead")
             days = stored.price.trial_days if trial_days is None else trial_days
             one = _subscription(tx, owner.id, owner.bucket, stored, quantity, zone, first_day, days)
-            tx.subscriptions.insert(one)
+            tx.subscriptions.insert(one, request_key)
             pen = Pen(one)
             pen.tell("subscription.created", state=one.state.value, price=stored.price.code, version=stored.price.version)
             pen.note("subscription.created", one.id, actor, price=stored.price.code, quantity=quantity, start_on=str(first_day))
@@ -111,6 +143,14 @@ class Subscribing:
             return one.id, [invoice.id for invoice in invoices]
 
         return begin
+
+    def _asked_again(self, tx: Tx, known: Subscription, customer_id: str, price: str, quantity: int) -> tuple[str, list[str]]:
+        """The subscription there is, and its first invoice where nobody knows yet whether that can be collected."""
+        code = tx.catalog.by_ids([known.price_id])[known.price_id].price.code
+        if (known.customer_id, code, known.quantity) != (customer_id, price, quantity):
+            raise RuleError("key", f"named a subscription to {known.quantity} × {code}", "give every request a key of its own")
+        invoices = tx.invoices.lock_open_of_subscription(known.id) if known.state is SubscriptionState.INCOMPLETE else []
+        return known.id, [one.id for one in invoices if one.first_failed_at is None]
 
 
 def _subscription(

@@ -44,12 +44,13 @@ class Subscriptions:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def insert(self, one: Subscription) -> None:
-        """Write a new subscription."""
+    def insert(self, one: Subscription, request_key: str | None = None) -> None:
+        """Write a new subscription, under the key of the request for it; a second one under that key is refused."""
         row = {name: getattr(one, name) for name in _PLAIN} | {
             "state": one.state.value,
             "interval_count": one.interval.count,
             "interval_unit": one.interval.unit.value,
+            "request_key": request_key,
         }
         bulk.insert_rows(self._connection, subscription, [row])
 
@@ -76,6 +77,11 @@ class Subscriptions:
         """Up to `limit` subscriptions whose id sorts after `after`, in that order."""
         query = select(*subscription_columns).where(subscription.c.id > after).order_by(subscription.c.id).limit(limit)
         return [subscription_of(row) for row in self._connection.execute(query)]
+
+    def by_key(self, request_key: str) -> Subscription | None:
+        """The subscription that was asked for under this key."""
+        row = self._connection.execute(select(*subscription_columns).where(subscription.c.request_key == request_key)).first()
+        return None if row is None else subscription_of(row)
 
     def lock(self, subscription_id: str) -> Subscription:
         """Lock one subscription.

@@ -28,6 +28,7 @@ INSTANT = sa.DateTime(timezone=True).with_variant(sa.String(27), "sqlite")
 MADE = ("billing_finding", "billing_reconciliation", "billing_webhook_inbox", "billing_refund")
 REPLACED = ("billing_webhook_inbox", "billing_refund")
 PLACES = (
+    ("billing_subscription", "request_key"),
     ("billing_freeze", "cause"),
     ("billing_identity", "instance_fp"),
     ("billing_identity", "timeline"),
@@ -128,6 +129,15 @@ def upgrade() -> None:
     op.add_column("billing_identity", sa.Column("timeline", sa.Integer(), nullable=False, server_default="0"))
     op.add_column("billing_identity", sa.Column("instance_fp", sa.String(64), nullable=False, server_default=""))
     op.add_column("billing_freeze", sa.Column("cause", sa.String(16), nullable=False, server_default="operator"))
+    op.add_column("billing_subscription", sa.Column("request_key", sa.String(120), nullable=True))
+    op.create_index(
+        "billing_subscription_one_per_request",
+        "billing_subscription",
+        ["request_key"],
+        unique=True,
+        postgresql_where=sa.text("request_key IS NOT NULL"),
+        sqlite_where=sa.text("request_key IS NOT NULL"),
+    )
     op.create_table(
         "billing_finding",
         sa.Column("id", sa.String(length=36), nullable=False),
@@ -327,6 +337,7 @@ def downgrade() -> None:
     op.create_index("billing_refund_payment_idx", "billing_refund", ["imp_uid"], unique=False)
     _refuse_by_trigger(REFUSALS_BEFORE)
     # Last: SQLite reads every trigger again when a column goes, and some of them name the tables above.
+    op.drop_index("billing_subscription_one_per_request", "billing_subscription")
     for table, column in PLACES:
         op.drop_column(table, column)
 

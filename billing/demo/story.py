@@ -55,7 +55,8 @@ def story(year: Year, external_id: str) -> Story:
         invoices = {row.id: row for row in one.execute(select(t.invoice).where(t.invoice.c.customer_id == who.id))}
         attempts = {row.merchant_uid: row for row in one.execute(select(t.attempt).where(t.attempt.c.customer_id == who.id))}
         payments = one.execute(select(t.payment).where(t.payment.c.invoice_id.in_(invoices))).all()
-    answers = {row["merchant_uid"]: row["answer"] for row in year.sandbox.ledger()["arrivals"]}
+    charges = [row for row in year.sandbox.ledger()["arrivals"] if row["path"] != "/payments/cancel"]
+    answers = {row["merchant_uid"]: row["answer"] for row in charges}
     teller = _Teller(what, invoices, attempts, answers)
     told = [(row.occurred_at.astimezone(SEOUL), teller.told(row.topic, json.loads(row.payload))) for row in events]
     amount = won(what.price_amount * what.quantity)

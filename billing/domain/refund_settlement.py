@@ -203,7 +203,7 @@ def _after_refusal(refund: Refund, account: Account | None, fact: PaymentFact | 
     if _is_repeat(refund) and _is_doubtful(refund, account):
         return Refused(refund.id, _DOUBT)
     if account.unexplained:
-        return Refused(refund.id, f"the PG gave back {account.unexplained} that its history does not explain: {message}")
+        return Refused(refund.id, f"{_unexplained(account)}: {message}")
     return Outdated(refund.id, fact.amount - fact.cancel_amount)
 
 
@@ -219,10 +219,14 @@ def _after_silence(
     if age < patience.admission:
         return Waiting(refund.id, "not in the history, and its request may still be running")
     if account.unexplained:
-        return Waiting(refund.id, f"the PG gave back {account.unexplained} that its history does not explain")
+        return Waiting(refund.id, _unexplained(account))
     if _is_doubtful(refund, account):
         return Refused(refund.id, _DOUBT)
     return Repeat(refund.id)
+
+
+def _unexplained(account: Account) -> str:
+    return f"what the PG gave back and its history differ by {account.unexplained}"
 
 
 _DOUBT = "the PG gave the same amount back meanwhile without naming this refund; look in its console, then repeat it if need be"

@@ -117,13 +117,12 @@ class Page:
 
     def refuse(self, one: Refund, why: str) -> None:
         """Book that a refund did not happen: its amount is free again, and a human decides."""
-        why = redacted(why)
         self.write(one, one._replace(state=RefundState.REFUSED, wake_at=None, refusal=why))
         self.pen.tell_of(one.id, "refund.refused", **_told(one), why=why)
         self.pen.note("refund.refused", one.id, imp_uid=one.imp_uid, amount=one.amount, why=why)
 
     def adopt(self, key: str, entry: Cancellation) -> None:
-        """Book what somebody gave back at the PG."""
+        """Book what somebody gave back at the PG, without a card number they may have typed."""
         reason = redacted(entry.reason or "")[:REASON_MAX]
         self.finish(self.plan(entry.amount, key=key, origin=Origin.PG, actor="pg", reason=reason, is_awake=False), entry)
 
@@ -241,7 +240,7 @@ class RefundSettlement:
                     state=RefundState.UNKNOWN,
                     looks=looks,
                     wake_at=None if patience.is_given_up(looks) else now + wait,
-                    refusal=redacted(reply.message) if isinstance(reply, Refusal) else one.refusal,
+                    refusal=reply.message if isinstance(reply, Refusal) else one.refusal,
                 )
                 page.write(one, waiting)
                 if patience.asks_for_a_human(looks):

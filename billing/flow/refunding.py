@@ -145,7 +145,7 @@ class Refunding:
     def _woken(self, tx: Tx, asked: Refund, actor: str) -> Refund:
         page = Page.opened(tx, asked.invoice_id, asked.imp_uid)
         one = page.of(asked.id)
-        if one.state is RefundState.PLANNED and one.wake_at is None:
+        if one.state in (RefundState.PLANNED, RefundState.UNKNOWN) and one.wake_at is None:
             refuse_when_frozen(tx)
             page.write(one, one._replace(wake_at=tx.now))
         elif one.state is RefundState.REFUSED:

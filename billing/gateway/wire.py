@@ -317,7 +317,10 @@ def _moment(value: object) -> datetime | None:
 
 
 def _history(entries: object, currency: str) -> tuple[Cancellation, ...]:
-    """The refunds of a record, in its own order; an entry without a readable amount is left out."""
+    """The refunds of a record, in its own order; an entry without a readable amount is left out.
+
+    Reasons are given as they stand: hiding anything in them could hide the name of a refund of ours.
+    """
     if not entries or not isinstance(entries, list):
         return ()
     found = []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from billing.sandbox import SandboxConfig
+from billing.sandbox import Fault, SandboxConfig
 from tests.contract.sandbox_merchant import NOON, merchant
 
 
@@ -138,3 +138,15 @@ def test_receipts_of_money_the_pg_never_saw():
     assert (issued.response["merchant_uid"], issued.response["amount"]) == ("cash-1", 2200)
     assert shop.get("/receipts/external/cash-1").code == 0
     assert shop.call("DELETE", "/receipts/external/other").status == 404
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(None, "[8178] 취소 가능 금액이 부족합니다."), ("취소불가 상태입니다.", "취소불가 상태입니다.")]
+)
+def test_a_merchant_without_settlement_balance_is_refused_by_the_pg_below(shop, value, words):
+    shop.sandbox.add_fault(Fault("cancel_refused", times=1, value=value))
+    refused = shop.post("/payments/cancel", imp_uid=shop.imp_uid, amount=3000, checksum=9900)
+
+    assert (refused.code, refused.message, refused.response) == (-1, words, None)
+    assert shop.records()[0]["cancel_amount"] == 0
+    assert shop.post("/payments/cancel", imp_uid=shop.imp_uid, amount=3000, checksum=9900).code == 0

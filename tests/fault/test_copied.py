@@ -61,6 +61,14 @@ def _charge(app: Billing, subscription: str) -> None:
     app.charging.charge(ids)
 
 
+def _refund(app: Billing, subscription: str) -> None:
+    app.refunds.request(app.views.invoices()[-1]["id"], amount=1, reason="a look", actor="test")
+
+
+def _refund_past_the_check(app: Billing, subscription: str) -> None:
+    app._refunding.take_up(1)
+
+
 DOORS: dict[str, Callable[[Billing, str], object]] = {
     "renew": lambda app, _: app.renew(),
     "retry": _retry,
@@ -68,19 +76,25 @@ DOORS: dict[str, Callable[[Billing, str], object]] = {
     "scheduler": lambda app, _: Process(app).run(),
     "worker, past the check": lambda app, _: app.worker.renew(),
     "charging, past the check": _charge,
+    "refund": _refund,
+    "refunding, past the check": _refund_past_the_check,
 }
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_no_door_of_a_clone_leads_to_a_charge(due: World, clone: Callable[[], Billing], door: str) -> None:
+    due.pg.fault("refuse_connection", path="/payments/cancel", times=1)
+    due.app.refunds.request(due.app.views.invoices()[-1]["id"], amount=1, reason="it waits", actor="test")
+    due.later(minutes=1)
     before = due.pg.arrivals()
     copy = clone()
     copy._renewal.open_due(10)  # so that there is something to charge, whichever door is tried
     with pytest.raises(InvariantBroken, match=r"does not stand where it was founded.*`billing restore adopt"):
         DOORS[door](copy, "")
-    assert due.pg.arrivals() == before
+    assert (due.pg.arrivals(), due.pg.cancels()) == (before, [])
     assert len(copy.views.subscriptions()) == 3
-    assert due.tick()["paid"] == 3
+    tick = due.tick()
+    assert (tick["paid"], tick["refunded"]) == (3, 1)
     assert len(due.pg.arrivals()) == len(before) + 3
 
 

@@ -6,13 +6,16 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import select, text, update
 
 from billing import fault
+from billing.domain.evidence import Refusal, RefusalKind
 from billing.domain.refund import Refund, RefundState, tag_of
+from billing.domain.refund_settlement import Settled
 from billing.errors import CredentialsRefused, Frozen, NotFound, RuleError
 from billing.store import tables
 from billing.store.refunds import MAPPER
@@ -357,6 +360,19 @@ def test_a_console_cancel_while_ours_is_unknown_settles_both(world: World) -> No
     given_once(world, 3000, 2000)
 
 
+def test_a_console_cancel_after_a_lost_request_lets_the_repeat_fail_and_the_next_succeed(world: World) -> None:
+    """What may be on the wire is repeated under its own balance; only its refusal frees it for another."""
+    invoice = paid(world)
+    bodies = spied(world)
+    world.pg.fault("lost_request", times=1)
+    ask(world, invoice, 3000)
+    in_console(world, 2000)
+    world.app.refunds.adopt([refunds(world)[0].imp_uid])
+    until_given(world)
+    assert [body["checksum"] for body in bodies] == [9900, 9900, 7900]
+    given_once(world, 3000, 2000)
+
+
 def test_a_pg_that_drops_our_reason_is_not_asked_twice(world: World) -> None:
     """The history shows the amount without our name: it may be ours, so a human looks."""
     invoice = paid(world)
@@ -381,6 +397,15 @@ def test_a_payment_given_back_before_we_knew_of_it_is_booked_with_its_refund(wor
     world.until_decided()
     assert world.states(mina)[-1] == "mismatch"
     given_once(world, 9900)
+
+
+def test_a_card_number_in_the_words_of_the_pg_or_a_console_is_not_kept(world: World) -> None:
+    invoice = paid(world)
+    world.pg.fault("cancel_refused", times=1, value="카드 4242-4242-4242-4242 한도")
+    assert ask(world, invoice).refusal == "카드 [hidden] 한도"
+    in_console(world, 1000, "card 4242 4242 4242 4242")
+    world.app.refunds.adopt([refunds(world)[0].imp_uid])
+    assert refunds(world)[-1].reason == "card [hidden]"
 
 
 # --- freeze -------------------------------------------------------------------------------------
@@ -485,19 +510,92 @@ def test_nobody_touches_a_refund_while_its_holder_may_still_be_alive(world: Worl
 
 def test_a_worker_that_slept_through_its_lease_sends_and_writes_nothing(world: World) -> None:
     """SIGSTOP after the claim, for longer than the lease: the fence of the next taker is higher."""
-    invoice = paid(world)
-    fault.arm("R1=error")
-    with pytest.raises(fault.InjectedFault):
-        ask(world, invoice)
-    fault.arm("")
-    refunding = world.app._refunding
-    held, _ = world.app.store.run(lambda tx: refunding._claimed(tx, None))
-    assert held is not None
+    planned(world, paid(world))
+    held = claimed(world)
     world.later(minutes=4).tick()
     given_once(world, 3000)
-    refunding._sent(held, world.clock.monotonic())
+    world.app._refunding._sent(held, world.clock.monotonic())
     assert len(world.pg.cancels()) == 1
     given_once(world, 3000)
+
+
+def planned(world: World, invoice: str, amount: int = 3000) -> Refund:
+    """A refund whose requester died once it was planned."""
+    fault.arm("R1=error")
+    with pytest.raises(fault.InjectedFault):
+        ask(world, invoice, amount)
+    fault.arm("")
+    return refunds(world)[-1]
+
+
+def claimed(world: World) -> Refund:
+    """Take the next refund, as a worker does before it sends."""
+    held, _ = world.app.store.run(lambda tx: world.app._refunding._claimed(tx, None))
+    assert held is not None
+    return held
+
+
+def test_a_worker_whose_refund_was_taken_by_another_does_not_send_it(world: World) -> None:
+    planned(world, paid(world))
+    stale = claimed(world)
+    world.later(minutes=4)
+    claimed(world)
+    world.app._refunding._sent(stale, world.clock.monotonic())
+    assert world.pg.cancels() == []
+
+
+def test_who_no_longer_holds_a_refund_books_nothing_from_a_refusal(world: World) -> None:
+    planned(world, paid(world))
+    held = claimed(world)
+    armed = world.app.store.run(lambda tx: world.app._refunding._armed(tx, held))
+    assert armed is not None
+    world.later(minutes=4)
+    taken = claimed(world)
+    verdict = world.app._refunding._settlement.settle(armed, Refusal(RefusalKind.UNCLEAR, -1, "no"))
+    assert isinstance(verdict, Settled)
+    assert refunds(world) == [taken]
+
+
+def test_refunds_of_one_payment_go_out_in_the_order_they_were_asked_for(world: World) -> None:
+    invoice = paid(world)
+    for amount in (100, 200, 300):
+        planned(world, invoice, amount)
+    world.tick()
+    assert [amount for _, amount in world.pg.given_back()] == [100, 200, 300]
+
+
+def test_while_one_is_unknown_nobody_takes_the_next(world: World) -> None:
+    invoice = paid(world)
+    world.pg.fault("lost_request", times=1)
+    ask(world, invoice, 100)
+    waiting = ask(world, invoice, 200)
+    world.later(minutes=5).tick()
+    assert refunds(world)[1] == waiting
+    assert (waiting.state, waiting.fence) == (R.PLANNED, 0)
+
+
+def test_one_that_was_taken_before_another_went_out_waits_for_it(world: World) -> None:
+    """Started by hand in the moment between another's claim and its send: the balance it would name is about to change."""
+    invoice = paid(world)
+    first, second = planned(world, invoice, 100), planned(world, invoice, 200)
+    wakes(world, first, None)
+    ahead = claimed(world)
+    assert ahead.id == second.id
+    wakes(world, first, world.clock.now())
+    late = claimed(world)
+    world.pg.fault("lost_reply", times=1)
+    blind(world, times=1)
+    world.app._refunding._sent(ahead, world.clock.monotonic())
+    world.app._refunding._sent(late, world.clock.monotonic())
+    assert [one.state for one in refunds(world)] == [R.PLANNED, R.UNKNOWN]
+    until_given(world)
+    given_once(world, 100, 200)
+
+
+def wakes(world: World, one: Refund, at: datetime | None) -> None:
+    """Say when a refund may be taken up."""
+    with world.app.store.begin() as tx:
+        tx.connection.execute(update(tables.refund).where(tables.refund.c.id == one.id).values(wake_at=at))
 
 
 def test_a_request_that_comes_to_the_wire_too_late_goes_back_unsent(world: World) -> None:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from billing.app import Billing
     from billing.commands.words import Words
 
-_GRACE_SECONDS = 20
-_REQUESTS_MAX = 512
-
 
 @click.command()
 @click.option("--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Where to listen.")
@@ -58,23 +55,11 @@ def _listening(host: str, port: int) -> socket.socket:
 
 
 def _serve(app: Billing, listening: socket.socket) -> None:
-    import uvicorn
-
-    from billing import web
+    from billing.web.server import serve
 
     # The address must be readable before the first request is: whoever started us may wait for it.
     sys.stdout.flush()
     for one in (signal.SIGTERM, signal.SIGINT):
         # uvicorn shuts down cleanly and then repeats the signal to whoever was there before: a good end of a server.
         signal.signal(one, lambda *_: None)
-    config = uvicorn.Config(
-        web.app(app),
-        log_config=None,  # into our JSON lines
-        access_log=False,  # a query string may carry the webhook's secret
-        proxy_headers=False,  # uvicorn would believe X-Forwarded-For before we ask who says so
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-        limit_concurrency=_REQUESTS_MAX,
-        lifespan="on",
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    serve(app, listening)

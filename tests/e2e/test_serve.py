@@ -6,6 +6,7 @@ import json
 import signal
 import socket
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,31 @@ def test_slow_and_endless_senders_hold_nobody_up(shop: Shell, tmp_path: Path) ->
             one.close()
         assert memory(process.pid) - before < 20_000_000
         until(lambda: len(shop.does("webhook", "list")["webhooks"]) == 1, process)
+
+
+def test_who_does_not_come_to_the_point_is_hung_up_on(shop: Shell) -> None:
+    with running(shop.home, "serve", "--port", "0", "--json", env={}) as process:
+        host, _, port = said_url(process).split("/")[2].partition(":")
+        with (
+            socket.create_connection((host, int(port)), timeout=8) as silent,
+            socket.create_connection((host, int(port)), timeout=0.2) as dripping,
+        ):
+            dripping.sendall(b"POST /webhooks/iamport HTTP/1.1\r\nX-Long: ")
+            began = time.monotonic()
+            with suppress(ConnectionError):
+                while not is_hung_up(dripping):
+                    dripping.sendall(b"a")
+                    assert time.monotonic() - began < 8
+            assert silent.recv(100) == b""
+            assert time.monotonic() - began > 4
+
+
+def is_hung_up(wire: socket.socket) -> bool:
+    """Whether the other side has closed, after a short wait."""
+    try:
+        return wire.recv(100) == b""
+    except TimeoutError:
+        return False
 
 
 def test_replaying_a_notice_from_the_command_line(shop: Shell) -> None:

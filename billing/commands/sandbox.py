@@ -6,7 +6,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import rich_click as click
 
@@ -15,7 +15,7 @@ from billing.errors import RuleError, SettingsError
 
 if TYPE_CHECKING:
     from billing.commands.words import Words
-    from billing.sandbox import Sandbox
+    from billing.sandbox import Sandbox, SandboxConfig
 
 _HOST = "127.0.0.1"
 
@@ -28,9 +28,21 @@ _HOST = "127.0.0.1"
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME=VALUE", help="What goes wrong, and how often; see above. Repeatable."
 )
+@click.option("--webhook", metavar="URL", help="Send notices there, such as http://127.0.0.1:8000/webhooks/iamport.")
+@click.option(
+    "--webhook-format", type=click.Choice(("json", "form")), default="json", show_default=True, help="How notices are encoded."
+)
 @click.option("--seed", type=int, metavar="N", help="Make ids and the fate of calls repeatable.")
 @verb()
-def sandbox(door: Door, port: int, file: Path | None, faults: tuple[str, ...], seed: int | None) -> None:
+def sandbox(
+    door: Door,
+    port: int,
+    file: Path | None,
+    faults: tuple[str, ...],
+    webhook: str | None,
+    webhook_format: Literal["json", "form"],
+    seed: int | None,
+) -> None:
     """Serve the fake PG on this machine until it is interrupted.
 
     Point an engine at it with BILLING_GATEWAY_URL. A fault is NAME=HOW_OFTEN[,KEY=VALUE]…: lost_reply=0.05 (5 %),
@@ -39,7 +51,7 @@ def sandbox(door: Door, port: int, file: Path | None, faults: tuple[str, ...], s
     """
     from billing.sandbox import MAGIC_CARDS
 
-    made = _made(door, file, faults, seed)
+    made = _made(door, file, faults, _config(webhook, webhook_format), seed)
     listening = None
     try:
         listening = _listening(port)
@@ -63,7 +75,18 @@ def sandbox(door: Door, port: int, file: Path | None, faults: tuple[str, ...], s
         made.close()
 
 
-def _made(door: Door, file: Path | None, faults: tuple[str, ...], seed: int | None) -> Sandbox:
+def _config(webhook: str | None, webhook_format: Literal["json", "form"]) -> SandboxConfig:
+    from billing.sandbox import SandboxConfig
+
+    try:
+        return SandboxConfig(webhook_url=webhook, webhook_format=webhook_format)
+    except ValueError:
+        raise RuleError(
+            "--webhook", "is not an address on this machine", "write for example http://127.0.0.1:8000/webhooks/iamport"
+        ) from None
+
+
+def _made(door: Door, file: Path | None, faults: tuple[str, ...], config: SandboxConfig, seed: int | None) -> Sandbox:
     from billing.sandbox import Sandbox, parse_fault
 
     parsed = []
@@ -75,7 +98,13 @@ def _made(door: Door, file: Path | None, faults: tuple[str, ...], seed: int | No
     if door.settings.mode.value != "sandbox":
         raise SettingsError("BILLING_MODE", f"is {door.settings.mode}", "a sandbox takes only sandbox credentials: unset it here")
     key, secret = door.settings.credentials
-    made = Sandbox(str(file) if file else None, seed=seed, imp_key=key.get_secret_value(), imp_secret=secret.get_secret_value())
+    made = Sandbox(
+        str(file) if file else None,
+        seed=seed,
+        config=config,
+        imp_key=key.get_secret_value(),
+        imp_secret=secret.get_secret_value(),
+    )
     for fault in parsed:
         made.add_fault(fault)
     return made

@@ -49,6 +49,7 @@ WRONG = [
     ("freeze on", {}, 2, "reason: is missing"),
     ("scheduler --buckets 9-3", {}, 2, "--buckets:"),
     ("sandbox --fault gremlins=1", {}, 2, "--fault:"),
+    ("sandbox --webhook https://example.com/hook", {}, 2, "--webhook:"),
     ("db upgrade 9999", {}, 2, "revision:"),
     ("nonsense", {}, 2, "No such command"),
     ("renew --nonsense", {}, 2, "No such option"),

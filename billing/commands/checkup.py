@@ -218,6 +218,9 @@ def _advice(settings: Settings) -> Iterator[Finding]:
         "in the PortOne console switch the recovery of failed payments off, and use no PG schedules: both charge behind our back"
     )
     yield Finding("second engine", "advice", "recovery and schedules must be off", cure)
+    if not settings.webhook_allow:
+        cure = "set BILLING_WEBHOOK_ALLOW=52.78.100.19,52.78.48.223,52.78.5.241 and name your proxies in BILLING_TRUSTED_PROXIES"
+        yield Finding("webhooks", "advice", "notices are taken in from everywhere", cure)
     cure = "allow HTTPS to the PG directly; a proxy or balancer in between must never repeat a POST"
     yield Finding("way out", "advice", "no proxy may repeat a POST", cure)
 

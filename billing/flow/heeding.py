@@ -94,6 +94,9 @@ class Heeding:
             The verdicts that changed something, by name, and as `heeded` how many notices are done with.
         """
         counts: Counter[str] = Counter()
+        with self._store.read() as tx:
+            if not tx.inbox.is_due(tx.now):
+                return counts
         is_reachable = True
         for only_known in (True, False):
             while (batch := self._taken(limit, only_known=only_known)).notices:

@@ -83,6 +83,11 @@ class Inbox:
         ).returning(*MAPPER.columns)
         return MAPPER.record(self._connection.execute(written).one())
 
+    def is_due(self, now: datetime) -> bool:
+        """True when a notice waits for a look."""
+        query = select(webhook_inbox.c.id).where(webhook_inbox.c.wake_at <= now).limit(1)
+        return self._connection.execute(query).first() is not None
+
     def claim(self, now: datetime, lease_until: datetime, limit: int, *, only_known: bool) -> list[Received]:
         """Take up to `limit` notices that are due; they wake again when the lease ends.
 

@@ -16,6 +16,7 @@ from billing.domain.evidence import Answered, ChargeOrder, PaymentFact
 from billing.domain.notice import Notice
 from billing.domain.subscription import SubscriptionState as S
 from billing.errors import Frozen, RuleError
+from billing.flow.heeding import KNOWN_LOOKS
 from billing.ports import Findings
 from billing.sandbox import SandboxConfig
 from billing.store import tables
@@ -250,6 +251,20 @@ def test_five_thousand_forgeries_cost_ten_calls_and_the_one_true_notice_settles_
     world.later(seconds=30)
     world.app.heed()
     assert len(asked) <= 10, asked
+
+
+def test_forgeries_about_one_real_charge_are_rationed_too(world: World, asked: list[str]) -> None:
+    """Whoever knows one order number (it stands on a receipt) cannot make us ask the PG for ever."""
+    (owed,) = world.attempts(world.subscriber("pro-monthly", "balance"))
+    asked.clear()
+    for number in range(200):
+        tell(world, owed.merchant_uid, imp_uid=f"imp_{number}")
+        world.app.heed()
+    assert len(asked) <= 2 * KNOWN_LOOKS
+    assert outcomes(world).count("pending") >= 100
+    world.later(minutes=10)
+    world.app.heed()
+    assert set(outcomes(world)) == {"booked"}
 
 
 def test_strangers_to_us_are_counted_and_never_asked_about(world: World, asked: list[str]) -> None:

@@ -15,6 +15,7 @@ from billing.domain.events import Event
 from billing.domain.evidence import PaymentFact
 from billing.domain.notice import next_look, says_nothing_new
 from billing.domain.policy import Policy
+from billing.domain.reconciliation import Whose
 from billing.domain.settlement import Booked
 from billing.errors import GatewayError, InvariantBroken, NotFound
 from billing.flow.poison import POISON
@@ -47,7 +48,7 @@ class _Batch:
 
     notices: list[Received]
     attempts: dict[str, ChargeAttempt]
-    prefix: str
+    whose: Whose
     ended: dict[str, str] = field(default_factory=dict)  # id → outcome
     vain: set[str] = field(default_factory=set)  # looked at, and nothing conclusive was found
     counts: Counter[str] = field(default_factory=Counter)
@@ -113,10 +114,10 @@ class Heeding:
         def claim(tx: Tx) -> _Batch:
             notices = tx.inbox.claim(tx.now, tx.now + self._policy.patience.lease, limit, only_known=only_known)
             if not notices:
-                return _Batch([], {}, "")
+                return _Batch([], {}, Whose("", ""))
             identity = tx.controls.identity()
             attempts = {one.merchant_uid: one for one in tx.attempts.by_uids([one.merchant_uid for one in notices])}
-            return _Batch(notices, attempts, identity.uid_prefix if identity else "")
+            return _Batch(notices, attempts, Whose(identity.ledger_id, identity.uid_prefix) if identity else Whose("", ""))
 
         return self._store.run(claim)
 
@@ -134,7 +135,7 @@ class Heeding:
                     batch.vain.add(one.id)
                 else:
                     known.append(one)
-            elif is_number_of(batch.prefix, one.merchant_uid):
+            elif is_number_of(batch.whose.uid_prefix, one.merchant_uid):
                 strange.append(one)
             else:
                 batch.ended[one.id] = "foreign"
@@ -184,7 +185,7 @@ class Heeding:
             strangers = {
                 fact.imp_uid: fact
                 for fact in facts.values()
-                if is_number_of(batch.prefix, fact.merchant_uid) and fact.merchant_uid not in rows
+                if batch.whose.minted(fact.merchant_uid, fact.custom_data) and fact.merchant_uid not in rows
             }
             for fact in strangers.values():
                 log.critical("the PG holds %s, which no row of ours knows", fact.merchant_uid, extra={"imp_uid": fact.imp_uid})
@@ -193,8 +194,10 @@ class Heeding:
             for one in some:
                 if one.imp_uid not in facts:
                     batch.vain.add(one.id)
-                else:
-                    batch.ended[one.id] = "stranger" if one.imp_uid in strangers else "forged"
+                elif one.imp_uid in strangers:
+                    batch.ended[one.id] = "stranger"
+                else:  # its note may name another ledger, whose letters are ours by chance
+                    batch.ended[one.id] = "foreign" if facts[one.imp_uid].merchant_uid == one.merchant_uid else "forged"
 
     def _tell_of_reissue(self, fact: PaymentFact) -> None:
         """Tell the host that a card was registered under a name of ours by somebody else.

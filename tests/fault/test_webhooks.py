@@ -80,10 +80,10 @@ def stray_number(world: World, number: int = 0) -> str:
     return merchant_uid(merchant_uid_stem(identity.uid_prefix, identity.ledger_id, f"lost-{number}", "renewal", 0), 1)
 
 
-def charge_behind_our_back(world: World, uid: str) -> PaymentFact:
+def charge_behind_our_back(world: World, uid: str, custom_data: str = "") -> PaymentFact:
     """A payment the PG holds and no row of ours knows: what a restored backup finds."""
     card = world.attempts(world.subscriber())[0].customer_uid
-    order = ChargeOrder("lost", uid, card, 9_900, "KRW", "Pro")
+    order = ChargeOrder("lost", uid, card, 9_900, "KRW", "Pro", custom_data=custom_data)
     gateway = world.app.gateway
     ((_, reply),) = [pair for group in gateway.charge([order], token=gateway.token(), gate=lambda: True) for pair in group]
     assert isinstance(reply, Answered)
@@ -149,6 +149,74 @@ def test_a_notice_about_a_charge_in_somebodys_hands_waits_for_the_answer(world: 
     world.later(seconds=6)
     assert world.app.heed()["paid"] == 1
     assert world.states(mina) == ["paid", "paid"]
+
+
+def test_a_notice_earlier_than_the_record_can_be_seen_waits_for_it(world: World) -> None:
+    mina = world.subscriber()
+    world.at("2024-02-29 10:00")
+    world.pg.fault("lost_reply", times=1)
+    world.pg.fault("lookup_lag", times=1, value=60)
+    world.tick()
+    tell(world, world.attempts(mina)[-1].merchant_uid)
+    waits = 0
+    while outcomes(world) == ["pending"]:
+        world.app.heed()
+        world.later(seconds=5)
+        waits += 1
+    assert waits > 2
+    assert outcomes(world) == ["paid"]
+    assert world.states(mina) == ["paid", "paid"]
+
+
+def test_a_notice_that_was_given_up_is_looked_into_again_when_it_comes_again(world: World) -> None:
+    mina = world.subscriber()
+    world.at("2024-02-29 10:00")
+    world.pg.fault("lost_reply", times=1)
+    world.pg.fault("lookup_lag", times=1, value=3 * 3600)
+    world.tick()
+    uid = world.attempts(mina)[-1].merchant_uid
+    tell(world, uid)
+    while outcomes(world) == ["pending"]:
+        world.app.heed()
+        world.later(minutes=5)
+    assert outcomes(world) == ["unknown"]
+    world.later(hours=3)
+    tell(world, uid)
+    assert world.app.heed()["paid"] == 1
+    assert outcomes(world) == ["paid"]
+
+
+def cancelled_in_the_console(world: World, imp_uid: str | None, **more: int) -> None:
+    body = json.dumps({"imp_uid": imp_uid, "reason": "고객 요청", **more}).encode()
+    answer = world.pg.sandbox.handle("POST", "/_sandbox/console/cancel", {"content-type": "application/json"}, body)
+    assert json.loads(answer.body)["code"] == 0
+
+
+def test_what_the_console_gave_back_is_in_the_books_with_the_notice(database_url: str) -> None:
+    with world_on(database_url, hears=True, config=SandboxConfig(webhook_url="http://127.0.0.1:9/")) as world:
+        mina = world.subscriber()
+        world.pg.fault("webhook_twice")
+        cancelled_in_the_console(world, world.attempts(mina)[0].imp_uid, amount=4_000)
+        world.pg.sandbox.deliver_webhooks()
+        assert world.app.heed()["heeded"] == 2
+        assert outcomes(world) == ["booked", "cancelled"]
+        assert [(one["amount"]["amount"], one["origin"]) for one in world.app.refunds.list()] == [(4_000, "pg")]
+        assert "payment.cancelled_at_pg" in world.topics(mina)
+        assert world.is_proven()
+
+
+def test_a_cancel_the_pg_cannot_be_asked_about_is_kept_for_later(world: World) -> None:
+    (paid,) = world.attempts(world.subscriber())
+    cancelled_in_the_console(world, paid.imp_uid)
+    tell(world, paid.merchant_uid, "cancelled", imp_uid=str(paid.imp_uid), cancellation_id="c1")
+    world.pg.fault("refuse_connection", path="/payments")
+    world.app.heed()
+    assert outcomes(world) == ["pending"]
+    world.pg.heals()
+    world.later(minutes=1)
+    world.app.heed()
+    assert outcomes(world) == ["cancelled"]
+    assert world.is_proven()
 
 
 # --- doubled, late, reordered --------------------------------------------------------------------------
@@ -247,6 +315,7 @@ def test_five_thousand_forgeries_cost_ten_calls_and_the_one_true_notice_settles_
 
     assert world.app.heed()["paid"] == 1
     assert len(asked) <= 10, asked
+    assert uid in asked[0], "the one with a row of ours goes first"
     assert world.states(mina) == ["paid", "paid"]
     world.later(seconds=30)
     world.app.heed()
@@ -303,6 +372,15 @@ def test_a_payment_under_our_name_that_no_row_knows_stops_all_charging_and_no_se
     with pytest.raises(Frozen):
         world.tick()
     assert world.states(mina)[:2] == ["paid", "paid"]
+
+
+def test_another_ledger_on_the_same_account_is_nobodys_business_here(world: World) -> None:
+    uid = stray_number(world)
+    theirs = charge_behind_our_back(world, uid, '{"ledger":"another","invoice":"1"}')
+    tell(world, uid, imp_uid=theirs.imp_uid)
+    world.app.heed()
+    assert outcomes(world) == ["foreign"]
+    assert world.app.controls.freeze() is None
 
 
 def test_a_card_registered_elsewhere_under_a_name_of_ours_is_told_to_the_host_once(

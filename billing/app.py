@@ -114,11 +114,15 @@ class Billing:
             buckets=buckets,
             surplus_refund_max=settings.surplus_refund_max,
         )
-        url = settings.database_url.get_secret_value()
-        is_shared = not url.startswith("sqlite") if engine is None else engine.dialect.name != "sqlite"
+        is_sqlite = engine.dialect.name == "sqlite" if engine else settings.database_url.get_secret_value().startswith("sqlite")
+        is_shared = not is_sqlite
         self._lanes = lanes or (max(1, min(PROFITABLE_LANES, settings.concurrency // 32)) if is_shared else 1)
         self._owns_engine = engine is None
-        self.engine = engine if engine is not None else create_engine_for(url, pool_size=self._lanes + 2)
+        self.engine = (
+            engine
+            if engine is not None
+            else create_engine_for(settings.database_url.get_secret_value(), pool_size=self._lanes + 2)
+        )
         self.store = Store(
             self.engine,
             self.clock,

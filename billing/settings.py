@@ -117,6 +117,8 @@ class Settings(BaseSettings):
                     raise ValueError(f"{name}: is refused in live mode; unset it or leave live mode")
         if self.gateway_url and not self.gateway_url.startswith(("http://", "https://")):
             raise ValueError("BILLING_GATEWAY_URL: must start with https:// (or http:// for a local test server)")
+        if any(sign in self.gateway_url for sign in "@?#"):
+            raise ValueError("BILLING_GATEWAY_URL: carries a user, a query or a fragment; write the origin alone")
         return self
 
     @classmethod

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from billing.app import Billing
     from billing.clock import ManualClock, SystemClock
     from billing.domain.events import Event, PublishedEvent
+    from billing.domain.refund import Refund
     from billing.domain.settlement import Verdict
     from billing.errors import BillingError, GatewayError, InvariantBroken, RuleError, Unavailable
     from billing.gateway.card import Card
@@ -32,6 +33,7 @@ _HOMES = {
     "InvariantBroken": "billing.errors",
     "ManualClock": "billing.clock",
     "PublishedEvent": "billing.domain.events",
+    "Refund": "billing.domain.refund",
     "RuleError": "billing.errors",
     "Settings": "billing.settings",
     "SystemClock": "billing.clock",
@@ -48,6 +50,7 @@ __all__ = [
     "InvariantBroken",
     "ManualClock",
     "PublishedEvent",
+    "Refund",
     "RuleError",
     "Settings",
     "SystemClock",

@@ -145,7 +145,9 @@ class Billing:
         self._renewal = Renewal(self.store, self.policy)
         self._resolution = Resolution(self.store, self.settlement, self.charging, self.policy, self.clock)
         self.plans = Pricing(self.store)
-        self.cards = Registration(self.store, self.gateway, self.policy, pg=settings.pg, new_customer_uid=self._customer_uid)
+        self.cards = Registration(
+            self.store, self.gateway, self.policy, self._vouching, pg=settings.pg, new_customer_uid=self._customer_uid
+        )
         self.views = Views(self.store)
         self._refunding = Refunding(self.store, self.gateway, returns, self.policy, self.clock, self._vouching)
         self.refunds = Refunds(self._refunding, self.views, check=self.check)

@@ -14,6 +14,7 @@ from billing.domain.invoice import Collection
 from billing.domain.policy import Policy
 from billing.domain.wording import refuse_card_numbers
 from billing.errors import CredentialsRefused, GatewayError, GatewayUnavailable, RuleError
+from billing.flow.vouching import Vouching
 from billing.ports import CardSecrets, Gateway
 from billing.store.unit import Store, Tx
 
@@ -32,11 +33,19 @@ class Registration:
     """The cards of customers."""
 
     def __init__(
-        self, store: Store, gateway: Gateway, policy: Policy, *, pg: str, new_customer_uid: Callable[[str, int], str]
+        self,
+        store: Store,
+        gateway: Gateway,
+        policy: Policy,
+        vouching: Vouching,
+        *,
+        pg: str,
+        new_customer_uid: Callable[[str, int], str],
     ) -> None:
         self._store = store
         self._gateway = gateway
         self._policy = policy
+        self._vouching = vouching
         self._pg = pg
         self._new_customer_uid = new_customer_uid
 
@@ -50,6 +59,7 @@ class Registration:
         Raises:
             NotFound: no such customer.
             GatewayError: the PG could not be asked; the key stays pending and does not count.
+            InvariantBroken: this database is a copy.
         Source: PortOne REST V1, POST /subscribe/customers/{customer_uid} (does not charge).
         """
         refuse_card_numbers({"actor": actor})  # the audit trail would, but only after the PG was asked
@@ -95,6 +105,7 @@ class Registration:
         """
         refuse_card_numbers({"actor": actor})
         with self._store.read() as tx:
+            self._vouching.vouched(tx)
             owner = tx.customers.find(customer)
             found = [key for key in tx.customers.keys_of(owner.id) if customer_uid in (key.customer_uid, key.id)]
             busy = tx.attempts.live_on_key(found[0].customer_uid) if found else 0
@@ -113,6 +124,8 @@ class Registration:
         unreachable PG leaves everything for the next sweep.
         """
         with self._store.read() as tx:
+            # A copy must not delete cards the original charges.
+            self._vouching.vouched(tx)
             ripe = tx.now - self._policy.patience.admission
             left = tx.customers.unsettled_keys(tx.now, limit)
             left = [key for key in left if key.state is KeyState.RETIRED or key.created_at <= ripe]
@@ -140,6 +153,7 @@ class Registration:
         return True
 
     def _pending(self, tx: Tx, customer: str) -> BillingKey:
+        self._vouching.vouched(tx)
         owner = tx.customers.find(customer, lock=True)
         number = len(tx.customers.keys_of(owner.id)) + 1
         key = BillingKey(

@@ -15,6 +15,8 @@ from sqlalchemy import text
 
 from billing.app import Billing
 from billing.errors import InvariantBroken, SettingsError
+from billing.gateway.card import Card
+from billing.sandbox import MAGIC_CARDS
 from billing.scheduler.process import Process
 from tests.kit.copies import copy_of
 from tests.kit.world import World
@@ -96,6 +98,21 @@ def test_no_door_of_a_clone_leads_to_a_charge(due: World, clone: Callable[[], Bi
     tick = due.tick()
     assert (tick["paid"], tick["refunded"]) == (3, 1)
     assert len(due.pg.arrivals()) == len(before) + 3
+
+
+def test_a_clone_neither_registers_nor_deletes_a_card(due: World, clone: Callable[[], Billing]) -> None:
+    """A new card ends with the old one deleted at the PG, where the original still charges it."""
+    copy, customer = clone(), "user-1"
+    card = Card(number=MAGIC_CARDS["approves"].number, expiry="2040-12", birth="900101")
+    (key,) = copy.views.cards(customer)
+    for forbidden in (
+        lambda: copy.cards.add(customer, card, actor="test"),
+        lambda: copy.cards.remove(customer, key["customer_uid"], actor="test"),
+        copy.cards.sweep,
+    ):
+        with pytest.raises(InvariantBroken, match="nothing is charged from a copy"):
+            forbidden()
+    assert due.tick()["paid"] == 3
 
 
 def test_two_clones_both_refuse_and_the_original_goes_on(due: World, clone: Callable[[], Billing]) -> None:

@@ -169,6 +169,22 @@ def test_days_a_worker_skipped_before_anybody_noticed_are_taken_back_too(world: 
     assert world.is_proven()
 
 
+def test_refunds_of_the_lost_day_are_taken_over(world: World) -> None:
+    mina = world.subscriber()
+    first = world.invoice(mina)
+    world.at("2024-02-29 09:00")
+    backup = backup_of(world)
+    world.at("2024-02-29 10:00").tick()
+    for invoice, amount in ((first, 1000), (world.invoice(mina), 9900)):
+        world.app.refunds.request(invoice.id, amount=amount, reason="asked for", actor="mina")
+    kept = [row["kept"] for row in world.pg.kept()]
+    assert kept == [8900]
+    put_back(world, backup)
+    found = adopt(world)
+    assert [one.outcome for one in found.adopted] == ["mismatch"]
+    assert world.app.verify().differences == ()
+
+
 def test_numbers_after_a_lost_decline_are_found(world: World) -> None:
     mina = world.subscriber()
     world.at("2024-02-29 09:00")

@@ -147,6 +147,13 @@ class Shop:
         with self.app.store.read() as tx:
             return list(tx.connection.execute(query.order_by(one.c.booked_at.desc(), one.c.imp_uid)).scalars())
 
+    def are_planned(self, keys: Iterable[str]) -> bool:
+        """True once every refund that was asked for under these keys is written down."""
+        wanted, one = list(keys), tables.refund
+        with self.app.store.read() as tx:
+            query = select(func.count()).where(one.c.request_key.in_(wanted))
+            return int(tx.connection.execute(query).scalar_one()) == len(wanted)
+
     def notices(self) -> int:
         """How many notices were taken in."""
         with self.app.store.read() as tx:

@@ -6,12 +6,14 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from tests.kill import workers
 from tests.kill.shop import Shop, shop_on
 from tests.kit.postgres import Server, restartable_server
 from tests.kit.proxy import Cut, commit_cutter
@@ -31,15 +33,22 @@ def test_a_commit_whose_answer_is_lost_is_booked_exactly_once(shop: Shop, floor:
     def fate() -> Cut:
         return Cut.NONE if is_calm or chance.random() > CUT_SHARE else next(kinds)
 
+    given_back: list[int] = []
     with commit_cutter(shop.environment["BILLING_DATABASE_URL"], fate) as cutter:
         crew = [shop.worker(through=cutter.url) for _ in range(CREW)]
         while cutter.cuts.total() < floor["cuts"]:
+            requests = {invoice: f"{shop.days}-{invoice}" for invoice in shop.refundable()[:2]}
             is_calm = False
             shop.next_day()
+            asking = shop.worker(partial(workers.refunds, requests), through=cutter.url)
             shop.works_until_quiet(3)
+            shop.wait_for(partial(shop.are_planned, requests.values()), 30)
             is_calm = True
             shop.ticks()
+            shop.dismiss([asking])
+            given_back += [workers.REFUND] * len(requests)
             shop.is_paid_once_a_day()
+            assert shop.given_back() == given_back
         shop.dismiss(crew)
     tally.update(cutter.cuts)
     shop.is_proven()

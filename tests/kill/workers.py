@@ -106,11 +106,17 @@ def hears(notices: Sequence[Mapping[str, Any]], app: Billing, _events: Path) -> 
 
 
 def refunds(requests: Mapping[str, str], app: Billing, _events: Path) -> None:
-    """Somebody asks for refunds, by invoice and key; then the worker does what is left of them."""
-    for invoice, key in requests.items():
-        app.refunds.request(invoice, amount=REFUND, reason="미사용", request_key=key, actor="sora")
+    """Somebody asks for refunds, by invoice and key, and again where no answer came; then a worker does what is left."""
+    waiting = list(requests.items())
     while True:
-        app.renew()
+        try:
+            while waiting:
+                invoice, key = waiting[0]
+                app.refunds.request(invoice, amount=REFUND, reason="미사용", request_key=key, actor="sora")
+                waiting.pop(0)
+            app.renew()
+        except Unavailable:
+            pass
         time.sleep(0.01)
 
 

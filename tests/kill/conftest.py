@@ -6,6 +6,7 @@ What a run did is counted in each test's properties and printed in the end; docs
 from __future__ import annotations
 
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 from tests.conftest import DATABASES
 from tests.kill.shop import Shop, shop_on
 from tests.kit.postgres import fresh_database
+
+_BEGAN = pytest.StashKey[float]()
 
 POINTS = [f"K{number:02d}" for number in range(14)]
 NOTICE_POINTS = ["W1", "W2", "W3", "W4"]
@@ -34,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the mark of tests that only the full run has time for."""
+    config.stash[_BEGAN] = time.monotonic()
     config.addinivalue_line("markers", "long: runs with --kill-all alone")
 
 
@@ -107,3 +111,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     terminalreporter.section("deaths")
     for name, count in sorted(total.items()):
         terminalreporter.write_line(f"{count:>6}  {name}")
+    failed = len(terminalreporter.getreports("failed") + terminalreporter.getreports("error"))
+    found = f"{failed} tests FAILED" if failed else "0 charged twice, 0 lost"
+    terminalreporter.write_line(f"{found}, in {time.monotonic() - terminalreporter.config.stash[_BEGAN]:.0f} s")

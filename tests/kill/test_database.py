@@ -44,10 +44,10 @@ def test_a_commit_whose_answer_is_lost_is_booked_exactly_once(shop: Shop, floor:
             shop.works_until_quiet(3)
             shop.wait_for(partial(shop.are_planned, requests.values()), 30)
             is_calm = True
-            shop.ticks()
+            tally[f"decided at tick {shop.ticks()}"] += 1
             shop.dismiss([asking])
             given_back += [workers.REFUND] * len(requests)
-            shop.is_paid_once_a_day()
+            shop.is_paid_once_a_day(tally)
             assert shop.given_back() == given_back
         shop.dismiss(crew)
     tally.update(cutter.cuts)
@@ -71,8 +71,8 @@ def test_sessions_ended_under_load_cost_nothing(shop: Shop, floor: dict[str, int
             with shop.app.store.begin() as tx:
                 tally["sessions ended"] += tx.connection.execute(end_one).scalar() is True
             time.sleep(0.03)
-        shop.ticks()
-        shop.is_paid_once_a_day()
+        tally[f"decided at tick {shop.ticks()}"] += 1
+        shop.is_paid_once_a_day(tally)
     shop.dismiss(crew)
     shop.is_proven()
     shop.is_told()
@@ -100,8 +100,8 @@ def test_a_server_restarted_under_load_loses_nothing(
             shop.app.engine.dispose()
             tally[f"restarts of PostgreSQL, {mode}"] += 1
             shop.works_until_quiet(3)
-            shop.ticks()
-            shop.is_paid_once_a_day()
+            tally[f"decided at tick {shop.ticks()}"] += 1
+            shop.is_paid_once_a_day(tally)
         shop.dismiss(crew)
         shop.is_proven()
         shop.is_told()

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from tests.kill import workers
-from tests.kill.shop import Shop, shop_on
+from tests.kill.shop import CHARGED_ONCE, Shop, shop_on
 
 BAD_NETWORK = (
     *("lost_reply=0.03", "server_error=0.03", "rate_limit=0.02", "error_after_approval=0.02", "decline=0.1"),
@@ -23,11 +23,11 @@ def test_a_month_of_load_survives_every_kill(place: tuple[str, Path], floor: dic
         shop.pg.fault(*BAD_NETWORK)
         _killed_under_load(shop, random.Random(shop.database), floor, tally)
         shop.pg.fault()
-        shop.ticks()
+        tally[f"decided at tick {shop.ticks()}"] += 1
         shop.is_settled()
         shop.is_proven()
         shop.is_told()
-        tally[f"renewals paid under load on {shop.database}"] += len(shop.pg.kept()) - shop.people
+        tally[CHARGED_ONCE] += len(shop.pg.kept()) - shop.people
         tally[f"notices under load on {shop.database}"] += shop.notices()
         tally[f"declines under load on {shop.database}"] += shop.pg.ledger()["totals"]["failed"]
 

@@ -22,8 +22,8 @@ def test_whoever_dies_at_a_point_is_followed_by_those_who_finish(
         worker.join(PATIENCE_SECONDS)
         assert worker.exitcode == -signal.SIGKILL, f"{point} was passed less than {passing} times"
         tally[f"killed at {point} on {shop.database}"] += 1
-        shop.ticks()
-        shop.is_paid_once_a_day()
+        tally[f"decided at tick {shop.ticks()}"] += 1
+        shop.is_paid_once_a_day(tally)
     shop.is_proven()
     shop.is_told()
 
@@ -41,8 +41,8 @@ def test_whoever_dies_over_a_notice_is_followed_by_those_who_finish(
         hearer.join(PATIENCE_SECONDS)
         assert hearer.exitcode == -signal.SIGKILL, f"{notice_point} was never passed"
         tally[f"killed at {notice_point} on {shop.database}"] += 1
-        shop.ticks()
-        shop.is_paid_once_a_day()
+        tally[f"decided at tick {shop.ticks()}"] += 1
+        shop.is_paid_once_a_day(tally)
     shop.is_proven()
     shop.is_told()
 
@@ -54,19 +54,19 @@ def test_a_refund_whose_worker_dies_gives_back_once(
     given_back = shop.given_back()
     for passing in range(1, floor["passings"] + 1):
         shop.next_day()
-        shop.ticks()
+        tally[f"decided at tick {shop.ticks()}"] += 1
         requests = {invoice: f"{refund_point}-{passing}-{invoice}" for invoice in shop.refundable()[: floor["passings"]]}
         worker = shop.worker(partial(workers.refunds, requests), f"{refund_point}=kill@{passing}")
         worker.join(PATIENCE_SECONDS)
         assert worker.exitcode == -signal.SIGKILL, f"{refund_point} was passed less than {passing} times"
         tally[f"killed at {refund_point} on {shop.database}"] += 1
-        shop.ticks()
+        tally[f"decided at tick {shop.ticks()}"] += 1
         for invoice, key in requests.items():
             shop.app.refunds.request(invoice, amount=workers.REFUND, reason="미사용", request_key=key, actor="sora")
-        shop.ticks()
+        tally[f"decided at tick {shop.ticks()}"] += 1
         given_back += [workers.REFUND] * len(requests)
         assert shop.given_back() == given_back
-    shop.is_paid_once_a_day()
+    shop.is_paid_once_a_day(tally)
     shop.is_proven()
     shop.is_told()
 
@@ -80,16 +80,16 @@ def test_who_slept_for_three_leases_does_no_harm_when_it_wakes(
     shop.wait_for(lambda: workers.is_stopped(sleeper), PATIENCE_SECONDS)
     time.sleep(3 * shop.patience.lease.total_seconds())
     if is_rotated:
-        shop.ticks()
+        tally[f"decided at tick {shop.ticks()}"] += 1
     else:
         for _ in range(4):
             shop.app.renew()
             time.sleep(shop.patience.negative_gap.total_seconds())
     workers.resume(sleeper)
     shop.works_until_quiet(3)
-    shop.ticks()
+    tally[f"decided at tick {shop.ticks()}"] += 1
     shop.dismiss([sleeper])
     tally[f"asleep for three leases at {stopped_at} on {shop.database}"] += 1
-    shop.is_paid_once_a_day()
+    shop.is_paid_once_a_day(tally)
     shop.is_proven()
     shop.is_told()

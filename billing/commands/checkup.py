@@ -189,6 +189,10 @@ _ATTENTION = {
         "refused refunds",
         "see `billing refund list --state refused` for the PG's reason; `billing refund retry` repeats one",
     ),
+    "unexplained_findings": (
+        "differences between the PG and the books",
+        "see `billing finding list`; `billing finding explain` once you know what each was",
+    ),
     "stuck_invoices": (
         "open invoices nobody tries",
         "`billing invoice list --state open`, then `billing retry` or `billing invoice void`",

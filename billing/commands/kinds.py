@@ -58,6 +58,20 @@ class Moment(Instant):
         return found
 
 
+class DayOrMoment(Moment):
+    """A local date, or an instant with its offset."""
+
+    cure = "write for example 2026-01-31 or 2026-01-31T10:00+09:00"
+
+    def convert(  # type: ignore[override]
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> date:
+        """`2026-01-31` as a date, anything longer as an instant."""
+        if isinstance(value, date):
+            return value
+        return DAY.convert(value, param, ctx) if len(value) == len("2026-01-31") else super().convert(value, param, ctx)
+
+
 _PART = re.compile(r"\s*([0-9]{1,6})\s*(months?|years?|seconds?|minutes?|hours?|days?|weeks?|[smhdw])\s*")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -100,3 +114,4 @@ class Buckets(click.ParamType):  # type: ignore[type-arg]  # generic only since 
 
 
 DAY, INSTANT, MOMENT, SPAN, BUCKETS = Day(), Instant(), Moment(), Span(), Buckets()
+DAY_OR_MOMENT = DayOrMoment()

@@ -396,7 +396,7 @@ def _balance(payment: Payment) -> Balance:
 def _without_secrets(one: Difference) -> Difference:
     """What strangers wrote on their records may be anything."""
     details = {name: redacted(value) if isinstance(value, str) else value for name, value in one.details.items()}
-    return one._replace(details=details)
+    return one._replace(merchant_uid=redacted(one.merchant_uid), details=details)
 
 
 def _told(one: Finding) -> Event:
@@ -412,6 +412,7 @@ def _told(one: Finding) -> Event:
 
 
 def _freeze(tx: Tx, strangers: Sequence[Finding]) -> None:
+    # What names them is the PG's word; as kept it holds no card number, or the audit trail would refuse it.
     names = ", ".join(one.merchant_uid for one in strangers[:3]) + (", …" if len(strangers) > 3 else "")
     reason = f"the PG holds {len(strangers)} payment(s) with our order numbers that this database does not know: {names}"
     tx.controls.set_freeze(Freeze(True, reason, ENGINE, tx.now, STRANGERS))

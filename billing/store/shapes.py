@@ -145,6 +145,16 @@ def refund(row: Row) -> Json:
     }
 
 
+def finding(row: Row) -> Json:
+    """A finding of reconciliation; `details` is what stood at the PG and with us."""
+    return {
+        **picked(row, "id", "kind", "ref", "imp_uid", "merchant_uid"),
+        "amount": money(row["amount"], row["currency"]),
+        "details": json.loads(row["details"]),
+        **picked(row, "found_at", "explained_at", "explained_by", "explanation"),
+    }
+
+
 def event(row: Row) -> Json:
     """An event as the host is told it."""
     names = ("id", "key", "topic", "customer_id", "customer", "subscription_id", "version")

@@ -13,11 +13,13 @@ from sqlalchemy import Column, Connection, Select, and_, func, or_, select
 
 from billing.errors import NotFound
 from billing.store import shapes
+from billing.store.locking import key_list
 from billing.store.shapes import Json
 from billing.store.tables import (
     attempt,
     billing_key,
     customer,
+    finding,
     invoice,
     invoice_line,
     outbox_event,
@@ -233,6 +235,25 @@ class Views:
             raise NotFound("refund", wanted)
         return shapes.refund(row)
 
+    # --- findings --------------------------------------------------------------------------------
+
+    def findings(
+        self, *, kind: str | None = None, only_unexplained: bool = False, limit: int = 50, after: str | None = None
+    ) -> list[Json]:
+        """What reconciliation found."""
+        query = _narrowed(select(finding), {finding.c.kind: kind})
+        if only_unexplained:
+            query = query.where(finding.c.explained_at.is_(None))
+        return self._page(query, finding.c.id, limit, after, shapes.finding)
+
+    def findings_of(self, ids: Sequence[str]) -> list[Json]:
+        """These findings, oldest first."""
+        with self._store.read() as tx:
+            query = (
+                select(finding).where(finding.c.id.in_(key_list(tx.connection, ids))).order_by(finding.c.found_at, finding.c.id)
+            )
+            return _all(tx.connection, query, shapes.finding)
+
     # --- events and attention --------------------------------------------------------------------
 
     def events(self, *, topic: str | None = None, of: str | None = None, limit: int = 50, after: str | None = None) -> list[Json]:
@@ -270,6 +291,7 @@ class Views:
             "undecided_refunds": _count(refund.c.state.in_(["sending", "unknown"])),
             "refused_refunds": _count(refund.c.state == "refused", refund.c.origin == "operator", _is_still_owed()),
             "stuck_invoices": _count(invoice.c.state == "open", invoice.c.collection == "manual"),
+            "unexplained_findings": _count(finding.c.explained_at.is_(None)),
             "pending_keys": _count(billing_key.c.state == "pending"),
             "retired_keys": _count(billing_key.c.state == "retired"),
         }

@@ -33,7 +33,7 @@ def _leaves() -> Iterator[tuple[str, click.Command]]:
 
 
 LEAVES = dict(_leaves())
-LATER = {"reconcile", "simulate", "coupon"}
+LATER = {"simulate", "coupon"}
 
 
 @pytest.mark.parametrize("name", LEAVES)

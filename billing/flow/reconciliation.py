@@ -194,14 +194,14 @@ class Reconciliation:
 
         A record that moves while we read goes to the front: those behind it show up twice, none is skipped, and it is newer
         than this run, so the next one meets it. Only where a stretch has an end can a record leave it, pulling the others
-        forward; then fewer are seen than the PG counts, and the stretch is read again.
+        forward; then fewer are seen than the PG counted at first, and the stretch is read again.
         """
         for _ in range(TIMES_READ_MAX):
             seen: set[str] = set()
             total = 0
             for page in self._pages(window, since):
                 tally.pages += 1
-                total = page.total
+                total = max(total, page.total)
                 seen.update(fact.imp_uid for fact in page.facts)
                 seen.update(record.imp_uid for record in page.unread)
                 self._compare(page.facts, whose, tally)

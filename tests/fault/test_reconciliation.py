@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
+from billing.domain.attempt import AttemptState
 from billing.domain.invoice import InvoiceState
 from billing.domain.reconciliation import Finding, FindingKind, Report
 from billing.domain.refund import Refund
 from billing.errors import Frozen, GatewayUnavailable, RuleError
 from billing.flow import reconciliation
-from billing.ports import PaymentPage
+from billing.ports import Findings, PaymentPage
 from billing.store import tables
 from tests.kit.world import World, seoul
 
@@ -283,9 +284,13 @@ def test_three_thousand_payments_are_all_seen_while_new_ones_arrive(world: World
 
     monkeypatch.setattr(world.app.gateway, "list_payments", busy)
     report = world.app.reconcile()
+    monkeypatch.undo()
     assert report.pages >= 30
     assert report.payments >= 3000
     assert [one.merchant_uid for one in report.new] == [prefix + STRANGE_TAIL]
+    world.later(hours=1).app.reconcile()
+    quiet = world.later(hours=1).app.reconcile()
+    assert (quiet.pages, quiet.payments) == (1, 100), "of a long list only what moved is read"
 
 
 def test_a_look_at_last_year_is_split_and_does_not_move_the_mark(world: World) -> None:
@@ -343,3 +348,78 @@ def test_what_cannot_be_taken_over_is_found_and_closed_once_the_books_have_it(
     assert len(report.adopted) == 1
     assert report.unexplained == ()
     a_clean_look(world)
+
+
+def test_refunds_that_run_while_we_compare_are_no_findings(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One after the page was read and before our rows are, one between our rows and the look that checks them."""
+    invoice = world.invoice(world.subscriber()).id
+    app, gateway = world.app, world.app.gateway
+    list_payments, find_payments = gateway.list_payments, gateway.find_payments
+
+    def give_back() -> None:
+        monkeypatch.setattr(gateway, "find_payments", find_payments)
+        app.refunds.request(invoice, amount=100, reason="in between", actor="test")
+
+    def listing(*given: Any, **more: Any) -> PaymentPage:
+        page = list_payments(*given, **more)
+        give_back()
+        monkeypatch.setattr(gateway, "find_payments", finding)
+        return page
+
+    def finding(*given: Any, **more: Any) -> Findings:
+        give_back()
+        return find_payments(*given, **more)
+
+    monkeypatch.setattr(gateway, "list_payments", listing)
+    a_clean_look(world)
+    assert [amount for _, amount in world.pg.given_back()] == [100, 100]
+
+
+def test_a_stretch_that_loses_a_record_while_it_is_read_is_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    mina = world.subscriber()
+    card = foreign_card(world)
+    numbers = [charged(world, card, f"bulk-{number}") for number in range(6)]
+    end = world.clock.now() + timedelta(seconds=1)
+    world.later(minutes=5)
+    monkeypatch.setattr(reconciliation, "FEW", 2)
+    monkeypatch.setattr(reconciliation, "MANY", 2)
+    honest = world.app.gateway.list_payments
+    calls = 0
+
+    def busy(*given: Any, **more: Any) -> PaymentPage:
+        nonlocal calls
+        calls += 1
+        page = honest(*given, **more)
+        if calls == 2:
+            asked(world, "/_sandbox/console/cancel", {"imp_uid": numbers[-1]})
+        return page
+
+    monkeypatch.setattr(world.app.gateway, "list_payments", busy)
+    report = world.app.reconcile(end - timedelta(hours=1), end)
+    assert report.payments == 7
+    assert our_card(world, mina)
+
+
+def test_a_stranger_that_looks_like_a_card_number_stops_charging_too(world: World) -> None:
+    world.subscriber()
+    ledger = world.app.controls.identity().ledger_id
+    charged(world, foreign_card(world), "4242424242424242", custom_data=f'{{"ledger":"{ledger}","card":"4242-4242-4242-4242"}}')
+    report = world.app.reconcile()
+    assert report.is_frozen
+    assert "4242424242424242" not in str(report.new)
+    assert "4242-4242-4242-4242" not in str(report.new)
+
+
+def test_the_list_tells_of_a_charge_that_was_adopted_and_closes_its_own_finding(world: World) -> None:
+    mina = world.subscriber()
+    stem = world.invoice(mina).uid_stem
+    charged(world, our_card(world, mina), f"{stem}a02", amount=9900)
+    assert kinds(world.app.reconcile().unexplained) == ["stranger"]
+    with world.app.store.begin() as tx:
+        first = world.attempts(mina)[0]
+        lost = first._replace(id=tx.new_id(), seq=2, merchant_uid=f"{stem}a02", imp_uid=None, state=AttemptState.PLANNED, fence=1)
+        tx.attempts.insert([lost])
+    report = world.app.reconcile()
+    assert [one.name for one in report.settled] == ["surplus"]
+    assert report.unexplained == ()
+    assert report.is_frozen, "a freeze is lifted by whoever looked into it"

@@ -108,6 +108,7 @@ def test_a_number_of_ours_says_whose_it_is_and_so_does_its_note() -> None:
     assert PREFIX.startswith("gd")
     assert is_number_of(PREFIX, UID)
     assert not is_number_of("gd", UID)
+    assert not is_number_of(PREFIX, "gdzz" + UID[4:])
     assert not is_number_of(PREFIX, UID.upper())
     assert not is_number_of(PREFIX, UID[:-2] + "xx")
     note = order_of(tried(S.PLANNED), LEDGER).custom_data

@@ -12,10 +12,11 @@ from pathlib import Path
 import click
 import pytest
 
-from billing.commands import attempt, invoice, subscription
+from billing.commands import attempt, finding, invoice, subscription
 from billing.commands.root import VERBS, root
 from billing.domain.attempt import AttemptState
 from billing.domain.invoice import InvoiceState
+from billing.domain.reconciliation import FindingKind
 from billing.domain.subscription import SubscriptionState
 from billing.flow.adjudication import Ruling
 from tests.e2e.conftest import Shell
@@ -64,6 +65,7 @@ def test_choices_are_the_states_there_are() -> None:
     assert set(invoice.STATES) == {one.value for one in InvoiceState}
     assert set(attempt.STATES) == {one.value for one in AttemptState}
     assert set(attempt.RULINGS) == {one.value for one in Ruling}
+    assert set(finding.KINDS) == {one.value for one in FindingKind}
 
 
 def test_help_names_every_verb_and_needs_nothing_of_the_engine() -> None:

@@ -26,7 +26,16 @@ REFUND_POINTS = [f"R{number}" for number in range(1, 7)]
 FEW_POINTS = ["K03", "K09"]
 STOPS = ["K02", "K03", "K04", "K05", "K07"]
 
-FULL = {"passings": 5, "people": 12, "days": 31, "kills": 200, "cuts": 200, "restarts": 30, "ended sessions": 200}
+FULL = {
+    "passings": 5,
+    "people": 12,
+    "days": 31,
+    "kills": 200,
+    "cuts": 200,
+    "restarts": 30,
+    "ended sessions": 200,
+    "forgotten": 20,
+}
 SHORT = {"passings": 1, "people": 5, "days": 3, "kills": 6, "cuts": 6}
 
 

@@ -101,7 +101,7 @@ class Shop:
         self.database = self.app.engine.dialect.name
         self.app.init()
         self.today = seoul("2030-01-01 10:00")
-        self.app.controls.set_clock(self.today, actor="test")
+        self.set_clock()
         self.app.plans.apply(parse_plan(PLANS, "plans.toml"), actor="test")
         self.people = people
         self.days = 1
@@ -160,10 +160,19 @@ class Shop:
         with self.app.store.read() as tx:
             return int(tx.connection.execute(select(func.count()).select_from(tables.webhook_inbox)).scalar_one())
 
+    def booked(self) -> int:
+        """How many payments the books know."""
+        with self.app.store.read() as tx:
+            return int(tx.connection.execute(select(func.count()).select_from(tables.payment)).scalar_one())
+
     def next_day(self) -> None:
         """Let the next day begin: everyone owes another payment."""
         self.today += timedelta(days=1)
         self.days += 1
+        self.set_clock()
+
+    def set_clock(self) -> None:
+        """Let the database know what day it is."""
         self.app.controls.set_clock(self.today, actor="test")
 
     def undecided(self) -> int:

@@ -105,3 +105,26 @@ def test_a_server_restarted_under_load_loses_nothing(
         shop.dismiss(crew)
         shop.is_proven()
         shop.is_told()
+
+
+@pytest.mark.long
+def test_a_server_that_forgets_its_last_commits_charges_nobody_again(
+    tmp_path: Path, floor: dict[str, int], tally: Counter[str]
+) -> None:
+    """What a promoted replica does, too. The PG remembers: its records are taken over before anything is charged."""
+    forgetful = {"synchronous_commit": "off", "wal_writer_delay": "10s", "wal_writer_flush_after": "0"}
+    with restartable_server(settings=forgetful) as server, shop_on(server.url, tmp_path) as shop:
+        crew = [shop.worker() for _ in range(CREW)]
+        while tally["payments the database forgot"] < floor["forgotten"]:
+            shop.next_day()
+            time.sleep(random.Random(shop.days).uniform(0.2, 0.9))
+            before = len(shop.pg.kept())
+            server.restart("immediate")
+            shop.app.engine.dispose()
+            tally["payments the database forgot"] += max(0, before - shop.booked())
+            shop.set_clock()
+            shop.works_until_quiet(3)
+            tally[f"decided at tick {shop.ticks()}"] += 1
+            shop.is_paid_once_a_day(tally)
+        shop.dismiss(crew)
+        shop.is_proven()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,19 @@ class Said:
         return json.loads(self.out)
 
 
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """A command sets up the log of its process; here it is not alone in one."""
+    top = logging.getLogger()
+    before = top.level, list(top.handlers), threading.excepthook
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        level, top.handlers[:], threading.excepthook = before
+        top.setLevel(level)
+
+
 class Shell:
     """Types commands in one directory."""
 
@@ -61,7 +77,8 @@ class Shell:
         here = Path.cwd()
         os.chdir(self.home)
         try:
-            result = CliRunner().invoke(root, list(words), input=stdin, env={**self.env, **(env or {})})
+            with _own_logging():
+                result = CliRunner().invoke(root, list(words), input=stdin, env={**self.env, **(env or {})})
         finally:
             os.chdir(here)
         return Said(result.exit_code, result.stdout, result.stderr)

@@ -45,7 +45,7 @@ from billing.store.unit import Store, Tx
 log = logging.getLogger("billing.reconciliation")
 
 FEW, MANY = 100, 1000
-"""Records per page: a quiet list is one small answer; a long one is read in the PG's largest pages.
+"""Records per page: a quiet list is one small answer; what goes on past a thousand is read in the PG's largest pages.
 
 Source: PortOne REST V1, GET /payments/status/{payment_status} (limit at most 1000).
 """
@@ -212,15 +212,16 @@ class Reconciliation:
 
     def _pages(self, window: Window, since: datetime) -> Iterator[PaymentPage]:
         """The pages that may hold something that moved since: the list is sorted by -updated, so the first past one ends it."""
-        page = self._gateway.list_payments(limit=FEW, since=window.since, until=window.until)
-        if _is_last(page, since):
+        number, size = 1, FEW
+        while True:
+            page = self._gateway.list_payments(page=number, limit=size, since=window.since, until=window.until)
             yield page
-            return
-        number = 1
-        while number:
-            page = self._gateway.list_payments(page=number, limit=MANY, since=window.since, until=window.until)
-            yield page
-            number = 0 if _is_last(page, since) else page.next_page
+            if not page.next_page or (not page.unread and is_past(page.facts, since)):
+                return
+            number += 1
+            if (number - 1) * size == MANY:
+                # What was read in small pages is just the first large one.
+                number, size = 2, MANY
 
     # --- comparing -------------------------------------------------------------------------------
 
@@ -383,10 +384,6 @@ class Reconciliation:
         done = [one.id for one in waiting if is_resolved(one, Known(attempts.get(one.merchant_uid), balances.get(one.imp_uid)))]
         if done:
             tx.findings.explain(done, at=tx.now, by=ENGINE, explanation="our books have it now")
-
-
-def _is_last(page: PaymentPage, since: datetime) -> bool:
-    return not page.next_page or (not page.unread and is_past(page.facts, since))
 
 
 def _balance(payment: Payment) -> Balance:

@@ -91,7 +91,7 @@ def test_a_server_restarted_under_load_loses_nothing(
 ) -> None:
     modes = cycle(["immediate", "fast"])
     with shop_on(server.url, tmp_path) as shop:
-        crew = [shop.worker() for _ in range(CREW)]
+        crew = [shop.worker(workers.renews), shop.worker()]
         for _ in range(floor["restarts"]):
             shop.next_day()
             time.sleep(random.Random(shop.days).uniform(0.05, 0.4))
@@ -114,7 +114,7 @@ def test_a_server_that_forgets_its_last_commits_charges_nobody_again(
     """What a promoted replica does, too. The PG remembers: its records are taken over before anything is charged."""
     forgetful = {"synchronous_commit": "off", "wal_writer_delay": "10s", "wal_writer_flush_after": "0"}
     with restartable_server(settings=forgetful) as server, shop_on(server.url, tmp_path) as shop:
-        crew = [shop.worker() for _ in range(CREW)]
+        crew = [shop.worker(workers.renews), shop.worker()]
         while tally["payments the database forgot"] < floor["forgotten"]:
             shop.next_day()
             time.sleep(random.Random(shop.days).uniform(0.2, 0.9))

@@ -3,9 +3,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SEEDS ?= 200
+SEEDS ?= 1000
 
-.PHONY: help demo test check sim kill bench clean
+.PHONY: help demo test check sim ablate kill bench clean
 
 help:
 	@echo "make demo    a year of subscription billing in under a minute"
@@ -40,8 +40,11 @@ check: $(VENV)/test.stamp
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/store/test_migrations.py
 
-sim: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -q -n 2 tests/simulation --seeds $(SEEDS)
+sim: $(VENV)/run.stamp
+	$(BIN)/billing simulate --seeds $(SEEDS)
+
+ablate: $(VENV)/run.stamp
+	$(BIN)/billing simulate --ablate
 
 kill: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q tests/kill --kill-all

@@ -17,6 +17,9 @@ import rich_click
 
 from billing.commands.lazy import LazyGroup
 
+_PROVING = {
+    "simulate": "Live through seeded months in which everything goes wrong, and check every promise.",
+}
 _FIRST_LOOK = {
     "demo": "Watch a year of subscription billing go by, in under a minute; no real money.",
 }
@@ -57,6 +60,7 @@ _PANELS = {
     "Selling": _SELLING,
     "Collecting": _COLLECTING,
     "Processes": _PROCESSES,
+    "Proving": _PROVING,
 }
 
 VERBS = {name: (f"billing.commands.{name}", sentence) for verbs in _PANELS.values() for name, sentence in verbs.items()}

@@ -34,7 +34,7 @@ def _leaves() -> Iterator[tuple[str, click.Command]]:
 
 
 LEAVES = dict(_leaves())
-LATER = {"simulate", "coupon"}
+LATER = {"coupon"}
 
 
 @pytest.mark.parametrize("name", LEAVES)

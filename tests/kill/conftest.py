@@ -36,7 +36,7 @@ FULL = {
     "ended sessions": 200,
     "forgotten": 20,
 }
-SHORT = {"passings": 1, "people": 5, "days": 3, "kills": 6, "cuts": 6}
+SHORT = {"passings": 1, "people": 5, "days": 2, "kills": 5, "cuts": 6}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

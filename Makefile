@@ -11,7 +11,8 @@ help:
 	@echo "make demo    a year of subscription billing in under a minute"
 	@echo "make test    all tests, on SQLite and on a PostgreSQL that the tests start themselves"
 	@echo "make check   format, lint, types, floors, and the schema against its migrations"
-	@echo "make sim     seeded months with faults and admins at random  (SEEDS=$(SEEDS))"
+	@echo "make sim     seeded months in which everything goes wrong  (SEEDS=$(SEEDS))"
+	@echo "make ablate  the same with each guard switched off in turn: it must be missed"
 	@echo "make kill    real workers killed at every fault point, on both databases"
 	@echo "make bench   renewals per second against the loop one would write first"
 

@@ -165,7 +165,7 @@ def _no_fence(stack: ExitStack) -> None:
         return armed(self, tx, [one._replace(fence=rows[one.id].fence) for one in attempts], token)
 
     stack.enter_context(mock.patch.object(Charging, "_armed", anyone))
-    stack.enter_context(mock.patch.object(settlement, "_NEGATIVE", ()))
+    stack.enter_context(mock.patch.object(settlement, "NEGATIVE", ()))
 
 
 def _unarmed(stack: ExitStack) -> None:
@@ -234,7 +234,7 @@ _CODE: tuple[Ablation, ...] = (
     Ablation("pending-is-no-decline", "I5", patches=(_judged(_pending_is_no),)),
     Ablation("hidden-paid-record", "I2", patches=(_replaced(IamportGateway, "find_paid", lambda *_: {}),)),
     Ablation("mismatch-quarantine", "I3", patches=(_replaced(rules, "differing", lambda *_args, **_more: ()),)),
-    Ablation("freeze", "I9", patches=(_replaced(Charging, "_refuse_when_frozen", lambda *_: None),)),
+    Ablation("freeze", "I9", patches=(_replaced(charging, "refuse_when_frozen", lambda *_: None),)),
     Ablation("wanted-when-armed", "I9", patches=(_replaced(charging, "is_wanted", lambda *_: True),)),
     Ablation("one-charge-a-day", "I14", patches=(
         _replaced(Planning, "_one_a_day", _fresh_each_day), _replaced(Charging, "_without_a_day", lambda *_: set()))),

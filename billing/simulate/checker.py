@@ -89,8 +89,10 @@ class Checker:
         self._states: dict[str, tuple[str, int, int]] = {}
         self._refunds: dict[str, tuple[Any, ...]] = {}
         self._written: dict[str, tuple[int, str]] = {}
+        self._heard: set[str] = set()
+        self._last_heard: dict[str, int] = {}
         self._periods_until = 0
-        self._restored_at = float("-inf")
+        self._restored_at = 0.0
         db.executescript(_MIRROR)
 
     # --- the PG's side -------------------------------------------------------------------------
@@ -129,6 +131,20 @@ class Checker:
                 (one["cancellation_id"], one["imp_uid"], one["amount"], one["reason"], one["source"]),
             )
 
+    def told(self, key: str, subscription: str | None, version: int) -> None:
+        """The host took an event. I12: what comes for the first time comes in the order of the subscription's versions."""
+        if key in self._heard:
+            return
+        self._heard.add(key)
+        if subscription is not None:
+            if version < self._last_heard.get(subscription, 0):
+                self.broken.append(f"I12: {key} came after version {self._last_heard[subscription]}")
+            self._last_heard[subscription] = version
+
+    def orphan(self, imp_uid: str) -> None:
+        """A human explained this payment, whose subscription the restored database does not know."""
+        self._db.execute("UPDATE pg_payment SET excuse = coalesce(excuse, 'orphan') WHERE imp_uid = ?", (imp_uid,))
+
     def ruled(self, imp_uid: str) -> None:
         """A human ruled this payment to be given back, so that the invoice may be charged again."""
         self._db.execute("UPDATE pg_payment SET excuse = 'ruled' WHERE imp_uid = ?", (imp_uid,))
@@ -138,6 +154,7 @@ class Checker:
         self.doorman.forgets()
         self._attempts, self._states, self._refunds, self._written = set(), {}, {}, {}
         self._periods_until = 0
+        self._last_heard = {}
         self._restored_at = self._now()
 
     # --- moments -------------------------------------------------------------------------------
@@ -164,6 +181,11 @@ class Checker:
         self.look(closely=True)
         for promise in (decided, all_known, given_back):
             self.broken += promise(self)
+        for (key,) in self._db.execute(
+            'SELECT "key" FROM billing_outbox_event WHERE occurred_at > ?', (_text(self._restored_at),)
+        ):
+            if key not in self._heard:
+                self.broken.append(f"I12: {key} never reached the host")
 
     def due(self) -> set[tuple[str, str]]:
         """What is due now: for `completed_pass`, from before the pass."""
@@ -549,8 +571,8 @@ def decided(one: Checker) -> Iterator[str]:
 def all_known(one: Checker) -> Iterator[str]:
     """I2 at rest: every payment of ours is in our books, late approvals and restored backups included."""
     for imp_uid, uid in one._db.execute(
-        "SELECT imp_uid, merchant_uid FROM pg_payment WHERE kept > 0 AND merchant_uid GLOB ? AND imp_uid NOT IN"
-        " (SELECT imp_uid FROM billing_payment)",
+        "SELECT imp_uid, merchant_uid FROM pg_payment WHERE kept > 0 AND merchant_uid GLOB ? AND excuse IS NOT 'orphan'"
+        " AND imp_uid NOT IN (SELECT imp_uid FROM billing_payment)",
         (f"{one._prefix}*",),
     ):
         yield f"I2: {imp_uid} ({uid}) is in nobody's books"

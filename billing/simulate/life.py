@@ -16,6 +16,7 @@ from billing.ids import SeededIds
 from billing.sandbox import Sandbox, SandboxConfig
 from billing.simulate.checker import Checker
 from billing.simulate.foreign import Hand
+from billing.simulate.host import Host
 from billing.simulate.house import CUSTOMERS, PRICES, SECRET, START, House
 from billing.simulate.mischief import Mischief
 from billing.simulate.stage import Actor, Died, Stage
@@ -32,7 +33,11 @@ SELECT min(at) FROM (
     SELECT min(due_at) AS at FROM billing_subscription UNION ALL SELECT min(next_attempt_at) FROM billing_invoice
     UNION ALL SELECT min(wake_at) FROM billing_attempt WHERE state = 'planned')
 """
-_DOUBTFUL = "SELECT min(wake_at) FROM billing_attempt WHERE state IN ('sending', 'unknown')"
+_DOUBTFUL = """
+SELECT min(at) FROM (
+    SELECT min(wake_at) AS at FROM billing_attempt WHERE state IN ('sending', 'unknown')
+    UNION ALL SELECT min(wake_at) FROM billing_refund UNION ALL SELECT min(wake_at) FROM billing_webhook_inbox)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,9 @@ class Life:
     consoles: list[Process] = field(default_factory=list)
     poisoned: list[str] = field(default_factory=list)
     is_calm: bool = False
+    is_down: bool = False
+    address: Process = field(default_factory=lambda: Process("webhook"))
+    consumer: Process = field(default_factory=lambda: Process("consumer"))
 
     def __post_init__(self) -> None:
         random = self.random = Random(f"life|{self.seed}")
@@ -101,6 +109,7 @@ class Life:
             now=lambda: self.stage.seconds,
             sleep=lambda seconds: self.stage.sleep(seconds),
             config=_character(random),
+            deliver=lambda notice: self.host.hears(notice),
         )
         self.house.reset()
         self.checker = Checker(
@@ -116,7 +125,7 @@ class Life:
             random=Random(f"wire|{self.seed}"),
             trace=self.trace,
             watcher=self.checker,
-            after=self.checker.look,
+            after=self._after_money,
             weather=_weather(random),
         )
         hard = random.choice((0.3, 1.0, 1.0, 2.5))
@@ -124,7 +133,8 @@ class Life:
         self.new_id = SeededIds(self.seed, self.stage)
         self.workers = [Process(f"worker-{number}") for number in range(1, random.choice((1, 2, 2, 3, 4)) + 1)]
         self.consoles = [Process(f"console-{number}") for number in (1, 2)]
-        self._patience = 100.0
+        self._patience = 900.0
+        self.host = Host(self)
         self.mischief = Mischief(self)
 
     # --- the course of it ----------------------------------------------------------------------
@@ -148,6 +158,7 @@ class Life:
         self._subscribe()
         self.mischief.begin()
         self.stage.at(self.stage.seconds, self._tick)
+        self.host.listens()
         for day in range(1, self.days + 1):
             self.stage.run_until(self.start + day * DAY)
             self.checker.look(closely=True)
@@ -158,6 +169,8 @@ class Life:
             self.stage.run_until(self.start + (self.days + day) * DAY)
             if self.checker.broken:
                 return
+        self.host.catches_up()
+        self.stage.run_until(self.stage.seconds + 60.0)
         self.checker.look_at_rest()
 
     def _sum_up(self) -> None:
@@ -170,7 +183,7 @@ class Life:
     def _subscribe(self) -> None:
         """Who pays for what: a few start together, as they do, so that a morning has company."""
         random = self.random
-        size = random.choices((random.randint(5, 8), random.randint(9, 20), random.randint(21, CUSTOMERS)), (80, 15, 5))[0]
+        size = random.choices((random.randint(5, 6), random.randint(7, 15), random.randint(16, CUSTOMERS)), (85, 12, 3))[0]
         app = self.process("host")
         days = [random.randint(0, 12) for _ in range(2)] + [21]
         customers = random.sample(range(CUSTOMERS), size)
@@ -182,11 +195,22 @@ class Life:
             app.subscriptions.start(f"user-{customer:02d}", price, start_on=begin, actor="host")
             self.tell("host", f"user-{customer:02d} subscribes to {price} from {begin}")
 
+    def _after_money(self) -> None:
+        """The PG has moved money: the books are checked, and its courier goes round soon."""
+        self.checker.look()
+        self.stage.at(self.stage.seconds + self.random.random() * 10, self.host.post)
+
+    def processes(self) -> list[Process]:
+        """Everybody who can die."""
+        return [*self.workers, *self.consoles, self.address, self.consumer]
+
     def _tick(self) -> None:
         """Wake workers where something is due, and come back when something will be."""
-        self.sandbox.tick()
+        self.host.post()
         due = self.next_due()
-        if due is not None and due <= self.stage.seconds:
+        if self.is_down:
+            wait = 600.0
+        elif due is not None and due <= self.stage.seconds:
             idle = [one for one in self.workers if one.is_idle]
             many = self.random.choices((1, 2, len(idle)), (80, 15, 5))[0]
             for worker in self.random.sample(idle, min(many, len(idle))):
@@ -206,7 +230,7 @@ class Life:
         (charge,) = self.house.db.execute(_DUE).fetchone()
         is_charge = charge is not None and due == _in_hours(_seconds(charge))
         return (
-            self.random.random() * self.random.choices((60.0, 1800.0, 4 * 3600.0), (70, 25, 5) if is_charge else (25, 35, 40))[0]
+            self.random.random() * self.random.choices((60.0, 1800.0, 10 * 3600.0), (75, 22, 3) if is_charge else (15, 30, 55))[0]
         )
 
     def _charges_are_due(self) -> bool:
@@ -230,7 +254,7 @@ class Life:
             for verdict, times in outcome.items():
                 self.trace.count(f"verdict {verdict}", times)
             if outcome:
-                self._patience = 100.0
+                self._patience = 900.0
             if self._is_open(began) and self._is_open(self.stage.seconds):
                 self.checker.completed_pass(was_due, self.poisoned)
         self.checker.look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from billing.simulate.life import Life, Process
 
 DAY = 86_400.0
+_RESTORES = 0.15
+"""How many merchants put a backup back."""
+_DOWNTIME = 45 * 60.0
+"""How long it takes: longer than a token lives, so that nothing sent before can still arrive."""
 
 MOODS: tuple[tuple[str, tuple[str | None, ...]], ...] = (
     ("lost_reply", (None,)),
@@ -57,6 +62,7 @@ class Mischief:
             (2, self._cancels), (2, self._ends), (1, self._uncancels), (3, self._pauses), (3, self._resumes),
             (6, self._changes_card), (6, self._retries), (2, self._voids), (1, self._gives_up), (1, self._reprices),
             (2, self._freezes), (3, self._rules), (2, self._subscribes), (1, self._looks_up),
+            (6, self._refunds), (2, self._asks_again_for_a_refund),
         )  # fmt: skip
 
     # --- when ------------------------------------------------------------------------------------
@@ -68,13 +74,19 @@ class Mischief:
             life.stage.at(life.start + random.random() * life.days * DAY, self._operator)
         for _ in range(random.randint(2, 8)):
             life.stage.at(life.start + random.random() * life.days * DAY, self._foreign_hand)
+        for _ in range(random.randint(0, 3)):
+            life.stage.at(life.start + random.random() * life.days * DAY, life.host.forges)
+        for _ in range(random.randint(0, 2)):
+            life.stage.at(life.start + random.random() * life.days * DAY, self._cancels_in_the_console)
+        if random.random() < _RESTORES:
+            life.stage.at(life.start + (0.2 + 0.6 * random.random()) * life.days * DAY, self._backs_up)
 
     def while_they_work(self) -> None:
         """Something may happen just now, while charges are on their way."""
         if self._is_over:
             return
         life, random = self._life, self._random
-        if random.random() < 0.5:
+        if random.random() < 0.35:
             self._mood()
         if random.random() < 0.12:
             life.stage.at(life.stage.seconds + random.random() * random.choice((2.0, 100.0, 1000.0)), self._operator)
@@ -107,7 +119,7 @@ class Mischief:
     def _operator(self) -> None:
         """An operator does something, if one has a free hand."""
         idle = [one for one in self._life.consoles if one.is_idle]
-        if self._is_over or not idle:
+        if self._is_over or self._life.is_down or not idle:
             return
         weights = [weight for weight, _ in self._deeds]
         deed = self._random.choices([deed for _, deed in self._deeds], weights)[0]
@@ -206,7 +218,7 @@ class Mischief:
     def _thaws(self, app: Billing) -> object:
         switch = app.controls.freeze()
         if switch is not None and switch.is_frozen:
-            app.controls.set_freeze(is_frozen=False, reason="looked", actor="operator")
+            app.thaw(reason="looked", actor="operator")
         self._frozen = False
         return "thawed"
 
@@ -235,6 +247,85 @@ class Mischief:
     def _looks_up(self, app: Billing) -> object:
         one = self._row("SELECT merchant_uid FROM billing_attempt ORDER BY rowid")
         return [verdict.name for verdict in app.settle([one[0]])] if one else "nothing to look up"
+
+    def _refunds(self, app: Billing) -> object:
+        """Give back a part or all of a payment; twice under one key now and then, as a host that repeats itself does."""
+        paid = self._row("SELECT invoice_id, amount FROM billing_payment WHERE role = 'invoice' ORDER BY rowid")
+        if paid is None:
+            return "nothing to refund"
+        key = f"{paid[0]}:{self._random.randrange(3)}"
+        if self._random.random() < 0.3:
+            return app.refunds.request(paid[0], full=True, reason="all of it", actor="operator", request_key=key).state
+        part = self._random.choice((1, 100, paid[1] // 3, paid[1], paid[1] + 1, 0))
+        return app.refunds.request(paid[0], amount=part, reason="a part", actor="operator", request_key=key).state
+
+    def _asks_again_for_a_refund(self, app: Billing) -> object:
+        stuck = self._row("SELECT id FROM billing_refund WHERE state <> 'done' ORDER BY rowid")
+        return app.refunds.retry(stuck[0], actor="operator").state if stuck else "no refund is stuck"
+
+    def _cancels_in_the_console(self) -> None:
+        """Somebody gives money back in the PG's console; the engine hears of it later."""
+        if self._is_over:
+            return
+        life = self._life
+        kept = self._row("SELECT imp_uid, amount FROM pg_payment WHERE kept > 0 AND stem <> '' ORDER BY rowid")
+        if kept is None:
+            return
+        amount = self._random.choice((100, kept[1]))
+        body = f'{{"imp_uid": "{kept[0]}", "amount": {amount}, "reason": "console"}}'.encode()
+        answer = life.sandbox.handle("POST", "/_sandbox/console/cancel", {"content-type": "application/json"}, body)
+        life.trace.count("cancels in the PG's console")
+        life.tell("PG", f"its console cancels {amount} of {kept[0]}: HTTP {answer.status}")
+        life.checker.look(force=True)
+
+    # --- a backup ----------------------------------------------------------------------------------
+
+    def _backs_up(self) -> None:
+        """Take a backup, and some hours or days later put it back."""
+        life = self._life
+        snapshot = life.house.snapshot()
+        life.tell("operator", "takes a backup")
+        life.stage.at(life.stage.seconds + self._random.choice((2 * 3600.0, DAY, 3 * DAY)), lambda: self._puts_back(snapshot))
+
+    def _puts_back(self, snapshot: sqlite3.Connection) -> None:
+        """Stop everything, restore the backup, adopt what the PG remembers, go on. Every request of before is dead by then."""
+        if self._is_over:
+            return
+        life = self._life
+        life.is_down = True
+        for process in life.processes():
+            if process.actor is not None:
+                life.stage.kill(process.actor)
+            process.app = process.actor = None
+        life.trace.count("backups restored")
+        life.tell("operator", "puts the backup back")
+        life.house.restore(snapshot)
+        life.checker.forgets()
+        life.stage.at(life.stage.seconds + _DOWNTIME, self._adopts)
+
+    def _adopts(self) -> None:
+        """Adopt until it is done, whatever dies on the way; then explain what is left, and thaw."""
+        life = self._life
+        console = life.consoles[0]
+        if not life.is_down:
+            return
+        if console.is_idle:
+            console.actor = life.stage.enters(console.name, lambda: life.attempt(console, "adopts", self._adopted))
+        life.stage.at(life.stage.seconds + 900.0, self._adopts)
+
+    def _adopted(self, app: Billing) -> object:
+        found = app.restore.adopt(reason="a backup was restored", actor="operator")
+        life = self._life
+        for finding, imp_uid in life.house.db.execute(
+            "SELECT id, imp_uid FROM billing_finding WHERE explained_at IS NULL"
+        ).fetchall():
+            app.reconciliation.explain(finding, reason="its subscription is younger than the backup", actor="operator")
+            life.checker.orphan(imp_uid)
+        switch = app.controls.freeze()
+        if switch is not None and switch.is_frozen:
+            app.thaw(reason="adopted", actor="operator")
+        life.is_down = False
+        return f"adopted {len(found.adopted)}, orphans {len(found.orphans)}"
 
     # --- foreign hands -----------------------------------------------------------------------------
 

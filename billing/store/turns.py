@@ -61,7 +61,7 @@ class Turns:
         import fcntl  # not everywhere; only who delivers from an SQLite file needs it
 
         with translated(self._engine), self._engine.connect().execution_options(**{READ_ONLY: True}) as connection:
-            path = connection.exec_driver_sql("PRAGMA database_list").one().file
+            path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar()
         if not path:
             if not self._in_memory.acquire(blocking=False):
                 return False

@@ -83,7 +83,7 @@ class Checker:
         self.doorman = Doorman(db, secret=secret, now=now, report=self.broken.append)
         self.checks = 0
         self._db, self._changes, self._prefix, self._now = db, changes, prefix, now
-        self._seen_changes = -1
+        self._seen_changes = self._seen_closely = -1
         self._mirrored_at = float("-inf")
         self._attempts: set[tuple[Any, ...]] = set()
         self._states: dict[str, tuple[str, int, int]] = {}
@@ -161,8 +161,8 @@ class Checker:
 
     def look(self, *, closely: bool = False, force: bool = False) -> None:
         """Check what must hold after every step, and `closely` what is checked daily, where anything moved."""
-        changes = self._db.total_changes
-        if changes == self._seen_changes and not closely and not force:
+        seen = self._seen_closely if closely else self._seen_changes
+        if self._db.total_changes == seen and not force:
             return
         self.mirror()
         self.checks += 1
@@ -174,11 +174,12 @@ class Checker:
                 self.broken += promise(self)
             self.broken += self._periods()
             self.broken += self._written_once()
+            self._seen_closely = self._db.total_changes
         self._seen_changes = self._db.total_changes
 
     def look_at_rest(self) -> None:
         """Check everything, and what must hold once no fault has struck for days."""
-        self.look(closely=True)
+        self.look(closely=True, force=True)
         for promise in (decided, all_known, given_back):
             self.broken += promise(self)
         for (key,) in self._db.execute(

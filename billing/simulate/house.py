@@ -20,7 +20,7 @@ START = datetime(2024, 1, 9, 23, 30, tzinfo=UTC)
 
 CUSTOMERS = 40
 SECRET = SANDBOX_SECRET
-PRICES = ("monthly", "monthly", "monthly", "fortnightly", "tenth", "weekly", "calendar", "trial")
+PRICES = (*("monthly",) * 6, "fortnightly", "tenth", "weekly", "calendar", "trial")
 
 PLAN = """
 [plan]

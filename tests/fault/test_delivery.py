@@ -198,6 +198,15 @@ def test_a_turn_ends_with_who_held_it(world: World) -> None:
     other.close()
 
 
+def test_a_host_that_keeps_temporary_tables_beside_ours_is_told(world: World) -> None:
+    """Found by the simulator: SQLite then lists two databases where delivery expected one."""
+    sold(world, 1)
+    with world.app.engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TEMPORARY TABLE hosts_own (id INTEGER)")
+
+    assert world.app.deliver(Host()) > 0
+
+
 def test_what_was_delivered_can_be_told_again(world: World) -> None:
     (mina,) = sold(world, 1)
     host = Host()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
+from hashlib import sha256
 from typing import NamedTuple
 
 from billing.domain.evidence import CancelOrder
@@ -16,6 +17,7 @@ from plans.money import Money, share
 
 REASON_MAX = 200
 KEY_MAX = 100
+_LETTERS = str.maketrans("0123456789", "ghijklmnop")
 SURPLUS_REASON = "중복 결제 환불 (paid twice)"
 
 
@@ -144,9 +146,13 @@ def again_key(refund_id: str) -> str:
     return f"again:{refund_id}"
 
 
-def tag_of(refund_id: str) -> str:
-    """What names a refund of ours in the PG's history. It leads the reason, so that no cut takes it off."""
-    return f"[rf_{refund_id.replace('-', '')}]"
+def tag_of(request_key: str) -> str:
+    """What names a refund of ours in the PG's history. It leads the reason, so that no cut takes it off.
+
+    Derived like an order number: a request repeated after its row was forgotten has the same name. Letters alone, so that
+    nothing in it ever reads as a card number.
+    """
+    return f"[rf_{sha256(request_key.encode()).hexdigest()[:32].translate(_LETTERS)}]"
 
 
 def order_of(refund: Refund) -> CancelOrder:
@@ -157,7 +163,7 @@ def order_of(refund: Refund) -> CancelOrder:
         imp_uid=refund.imp_uid,
         amount=refund.amount,
         checksum=refund.checksum,
-        reason=f"{tag_of(refund.id)} {refund.reason}",
+        reason=f"{tag_of(refund.request_key)} {refund.reason}",
         currency=refund.currency,
         tax_free=refund.tax_free,
         vat_amount=refund.vat,

@@ -107,7 +107,7 @@ def accounted(refunds: Sequence[Refund], fact: PaymentFact) -> Account:
     twice, and the second is a stranger: a real double is recorded, never explained away.
     """
     entries = {_key(fact, number, one): one for number, one in enumerate(fact.cancel_history)}
-    tags = [tag_of(one.id) for one in refunds]
+    tags = [tag_of(one.request_key) for one in refunds]
     unnamed = [one for one in entries.values() if not any(tag in (one.reason or "") for tag in tags)]
     done: dict[str, Cancellation] = {}
     for one in sorted(refunds, key=lambda refund: refund.state is not RefundState.DONE):
@@ -133,7 +133,7 @@ def _key(fact: PaymentFact, number: int, entry: Cancellation) -> str:
 def _is(refund: Refund, key: str, entry: Cancellation) -> bool:
     if refund.cancellation_id and entry.cancellation_id:
         return refund.cancellation_id == entry.cancellation_id
-    return refund.request_key == key or (tag_of(refund.id) in (entry.reason or "") and entry.amount == refund.amount)
+    return refund.request_key == key or (tag_of(refund.request_key) in (entry.reason or "") and entry.amount == refund.amount)
 
 
 def _crowded(refunds: Sequence[Refund], done: dict[str, Cancellation], left: int) -> dict[str, str]:

@@ -12,7 +12,7 @@ from billing.domain.booking import Pen, money
 from billing.domain.evidence import Cancellation, PaymentFact, Refusal, Reply, Silence, Unauthorized, asked_to_wait
 from billing.domain.invoice import Invoice
 from billing.domain.policy import Policy
-from billing.domain.refund import REASON_MAX, Origin, Refund, RefundState, refuse_unless_legal, taxes_inside, taxes_of
+from billing.domain.refund import REASON_MAX, Origin, Refund, RefundState, refuse_unless_legal, tag_of, taxes_inside, taxes_of
 from billing.domain.refund_settlement import (
     Account,
     NotSent,
@@ -63,6 +63,11 @@ class Page:
     def of(self, refund_id: str) -> Refund:
         """The refund as it stands now."""
         return next(one for one in self.refunds if one.id == refund_id)
+
+    def taken_over(self, request_key: str) -> Refund | None:
+        """The refund this request once made, where a restored backup forgot it and the PG's history gave it back."""
+        tag = tag_of(request_key)
+        return next((one for one in self.refunds if one.origin is Origin.PG and one.reason.startswith(tag)), None)
 
     def plan(self, amount: int, *, key: str | None, origin: Origin, actor: str, reason: str, is_awake: bool = True) -> Refund:
         """Write a new refund with its share of the taxes; its amount is reserved from here on.

@@ -125,16 +125,18 @@ class Refunding:
 
     def _requested(self, tx: Tx, invoice_id: str, amount: int | None, reason: str, actor: str, request_key: str | None) -> Refund:
         known = tx.refunds.by_key(request_key) if request_key is not None else None
+        imp_uid = tx.payments.settling(invoice_id)
+        page = Page.opened(tx, invoice_id, imp_uid) if known is None and imp_uid is not None else None
+        if page is not None and request_key is not None:
+            known = page.taken_over(request_key)
         if known is not None:
             if known.invoice_id != invoice_id or amount not in (None, known.amount):
                 problem = f"{request_key!r} named a refund of {known.amount} of another invoice or amount"
                 raise RuleError("key", problem, "give every request a key of its own")
             return known
         refuse_when_frozen(tx)
-        imp_uid = tx.payments.settling(invoice_id)
-        if imp_uid is None:
+        if page is None:
             raise RuleError("invoice", "no payment settled it", "only a paid invoice can be refunded")
-        page = Page.opened(tx, invoice_id, imp_uid)
         wanted = page.left if amount is None else amount
         _refuse_unless_left(wanted, page.left)
         one = page.plan(wanted, key=request_key, origin=Origin.OPERATOR, actor=actor, reason=reason)
@@ -149,7 +151,7 @@ class Refunding:
             refuse_when_frozen(tx)
             page.write(one, one._replace(wake_at=tx.now))
         elif one.state is RefundState.REFUSED:
-            again = tx.refunds.by_key(again_key(one.id))
+            again = tx.refunds.by_key(again_key(one.id)) or page.taken_over(again_key(one.id))
             if again is not None:
                 return again
             refuse_when_frozen(tx)

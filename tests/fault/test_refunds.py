@@ -105,7 +105,7 @@ def test_every_request_carries_amount_balance_and_name_and_never_an_amount_of_no
         (3000, 9900, False),
         (6900, 6900, False),
     ]
-    assert [body["reason"] for body in bodies] == [f"{tag_of(one.id)} 반품", f"{tag_of(two.id)} 반품"]
+    assert [body["reason"] for body in bodies] == [f"{tag_of(one.request_key)} 반품", f"{tag_of(two.request_key)} 반품"]
     assert [(body["tax_free"], body["vat_amount"]) for body in bodies] == [(0, 273), (0, 627)]
 
 
@@ -306,7 +306,7 @@ def test_a_refused_refund_that_the_pg_made_after_all_is_done_and_not_repeated(wo
     invoice = paid(world)
     world.pg.fault("cancel_refused", times=1)
     refused = ask(world, invoice)
-    in_console(world, 3000, f"{tag_of(refused.id)} 반품")
+    in_console(world, 3000, f"{tag_of(refused.request_key)} 반품")
     assert world.app.refunds.retry(refused.id, actor="mina").state is R.DONE
     given_once(world, 3000)
 

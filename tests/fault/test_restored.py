@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from billing.app import Billing
 from billing.domain.evidence import ChargeOrder
+from billing.domain.refund import Refund, RefundState
 from billing.domain.restoring import Restored
 from billing.errors import Frozen, GatewayUnavailable, InvariantBroken, RuleError
 from tests.kit.copies import Backup, copy_of
@@ -183,6 +184,44 @@ def test_refunds_of_the_lost_day_are_taken_over(world: World) -> None:
     found = adopt(world)
     assert [one.outcome for one in found.adopted] == ["mismatch"]
     assert world.app.verify().differences == ()
+
+
+@pytest.mark.parametrize("is_compared_first", [True, False], ids=["after the pass took it over", "before anybody compared"])
+@pytest.mark.parametrize("amount", [3000, None], ids=["a part", "all"])
+def test_a_request_repeated_after_its_refund_was_forgotten_gives_nothing_more_back(
+    world: World, amount: int | None, is_compared_first: bool
+) -> None:
+    """The host knows nothing of our disks: it asks again under the same key, and the PG's history knows the name."""
+    invoice = world.invoice(world.subscriber()).id
+    backup = backup_of(world)
+
+    def ask() -> Refund:
+        terms = {"amount": amount} if amount is not None else {"full": True}
+        return world.app.refunds.request(invoice, **terms, reason="반품", actor="host", request_key="ticket-17")
+
+    assert ask().state is RefundState.DONE
+    put_back(world, backup)
+    if is_compared_first:
+        world.app.reconcile()
+    for _ in range(2):
+        assert (again := ask()).state is RefundState.DONE
+        assert again.amount == (amount or 9900)
+    with pytest.raises(RuleError, match="another invoice or amount"):
+        world.app.refunds.request(invoice, amount=1, reason="반품", actor="host", request_key="ticket-17")
+    assert [given for _, given in world.pg.given_back()] == [amount or 9900]
+    assert world.is_proven()
+
+
+def test_a_repeat_of_a_refused_refund_is_not_made_again_where_it_was_forgotten(world: World) -> None:
+    invoice = world.invoice(world.subscriber()).id
+    world.pg.fault("cancel_refused", times=1)
+    refused = world.app.refunds.request(invoice, amount=3000, reason="반품", actor="mina")
+    backup = backup_of(world)
+    assert world.app.refunds.retry(refused.id, actor="mina").state is RefundState.DONE
+    put_back(world, backup)
+    assert world.app.refunds.retry(refused.id, actor="jun").origin == "pg"
+    assert [given for _, given in world.pg.given_back()] == [3000]
+    assert world.is_proven()
 
 
 def test_numbers_after_a_lost_decline_are_found(world: World) -> None:

@@ -66,7 +66,7 @@ def test_what_is_booked_of_a_record_never_exceeds_the_payment_and_is_booked_once
         if sum(one.amount for one in refunds if one.state is not R.REFUSED) + amount <= paid:
             refunds.append(refund(number, amount, Taxes(0, 0), state))
     shown = [one for one in refunds if one.state is R.DONE or data.draw(st.booleans())]
-    entries = [Cancellation(one.amount, tag_of(one.id), f"c-{one.id}") for one in shown]
+    entries = [Cancellation(one.amount, tag_of(one.request_key), f"c-{one.id}") for one in shown]
     for number, amount in enumerate(data.draw(st.lists(st.integers(1, 3000), max_size=4))):
         entries.append(Cancellation(amount, "by hand", data.draw(st.sampled_from([None, f"c-{number}"]))))
     while sum(one.amount for one in entries) > paid:

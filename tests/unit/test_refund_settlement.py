@@ -49,7 +49,9 @@ def refund(id: str = "r-1", amount: int = 3000, state: RefundState = R.SENDING, 
 
 def ours(one: Refund, **more: Any) -> Cancellation:
     """An entry that names this refund."""
-    return Cancellation(**{"amount": one.amount, "reason": f"{tag_of(one.id)} 반품", "cancellation_id": f"c-{one.id}", **more})
+    return Cancellation(
+        **{"amount": one.amount, "reason": f"{tag_of(one.request_key)} 반품", "cancellation_id": f"c-{one.id}", **more}
+    )
 
 
 def theirs(amount: int = 3000, number: str = "c-x", **more: Any) -> Cancellation:

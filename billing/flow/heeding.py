@@ -107,6 +107,10 @@ class Heeding:
                 except GatewayError as error:
                     is_reachable = False
                     log.warning("the PG cannot be asked about %d notices: %s", len(batch.notices), error)
+                except (*POISON, InvariantBroken):
+                    # Anybody may write a notice: none must keep a renewal from being charged. Reconciliation finds what it told.
+                    log.exception("%d notices could not be worked off", len(batch.notices))
+                    batch.vain.update(one.id for one in batch.notices if one.id not in batch.ended)
                 counts += self._concluded(batch)
         return counts
 

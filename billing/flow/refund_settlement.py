@@ -27,6 +27,7 @@ from billing.domain.refund_settlement import (
 )
 from billing.errors import GatewayError, InvariantBroken
 from billing.flow.journal import post_pen
+from billing.flow.poison import POISON
 from billing.ports import Gateway
 from billing.redaction import redacted
 from billing.store.payments import Payment
@@ -193,11 +194,16 @@ class RefundSettlement:
         facts = [found.get(imp_uid) or self._gateway.get_payment(imp_uid) for imp_uid in ours]
         return self.adopt_facts([fact for fact in facts if fact is not None])
 
-    def adopt_facts(self, facts: Iterable[PaymentFact]) -> list[Refund]:
-        """The same for records that were just looked up."""
+    def adopt_facts(self, facts: Sequence[PaymentFact]) -> list[Refund]:
+        """The same for records that were just looked up. Of several, one that cannot be booked keeps no other back."""
         changed: list[Refund] = []
         for fact in facts:
-            changed += self._store.run(lambda tx, fact=fact: self.book(tx, fact))  # type: ignore[misc]
+            try:
+                changed += self._store.run(lambda tx, fact=fact: self.book(tx, fact))  # type: ignore[misc]
+            except (*POISON, InvariantBroken):
+                if len(facts) == 1:
+                    raise
+                log.exception("what was given back of %s could not be booked", fact.imp_uid)
         return changed
 
     def book(self, tx: Tx, fact: PaymentFact) -> list[Refund]:

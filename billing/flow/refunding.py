@@ -19,8 +19,9 @@ from billing.domain.refund import (
     order_of,
     refuse_unless_legal,
 )
-from billing.domain.refund_settlement import Outdated, RefundVerdict, Repeat, Settled
+from billing.domain.refund_settlement import Outdated, RefundVerdict, Repeat, Settled, Waiting
 from billing.errors import CredentialsRefused, Frozen, GatewayError, InvariantBroken, RuleError
+from billing.flow.poison import POISON
 from billing.flow.refund_settlement import Page, RefundSettlement
 from billing.flow.switch import refuse_when_frozen
 from billing.flow.vouching import Vouching
@@ -182,6 +183,14 @@ class Refunding:
         held, is_frozen = self._store.run(lambda tx: self._claimed(tx, imp_uid))
         if held is None:
             return None
+        try:
+            return self._one_step(held, began, is_frozen=is_frozen)
+        except POISON:
+            # Left where it is, to be looked at again when its lease ends; it delays nobody else.
+            log.exception("refund %s could not be booked", held.id)
+            return Waiting(held.id, "could not be booked; see the log")
+
+    def _one_step(self, held: Refund, began: float, *, is_frozen: bool) -> RefundVerdict:
         if held.state is RefundState.UNKNOWN:
             verdict = self._settlement.settle(held)
             if is_frozen or not isinstance(verdict, Repeat):

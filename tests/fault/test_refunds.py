@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import select, text, update
 
 from billing import fault
-from billing.domain.evidence import Refusal, RefusalKind
+from billing.domain.evidence import PaymentFact, Refusal, RefusalKind
 from billing.domain.refund import Refund, RefundState, tag_of
 from billing.domain.refund_settlement import Settled
 from billing.errors import CredentialsRefused, Frozen, NotFound, RuleError
+from billing.flow.refund_settlement import Page
 from billing.store import tables
 from billing.store.refunds import MAPPER
 from tests.kit.world import World, world_on
@@ -673,3 +674,22 @@ def in_threads(world: World, requests: list[tuple[str, int, str]]) -> list[RuleE
     for one in processes:
         one.close()
     return refused
+
+
+def test_a_refund_that_cannot_be_booked_keeps_no_other_waiting(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken, whole = (paid(world) for _ in range(2))
+    honest = Page.account
+
+    def picky(page: Page, fact: PaymentFact) -> Any:
+        if page.invoice.id == broken:
+            raise ArithmeticError("no share of nothing")
+        return honest(page, fact)
+
+    monkeypatch.setattr(Page, "account", picky)
+    assert ask(world, broken).state is R.SENDING, "the row says that it may have been made, and nobody meets a traceback"
+    assert ask(world, whole).state is R.DONE
+    world.later(minutes=5)
+    assert world.app.worker.renew()["refund_unknown"] == 1
+    monkeypatch.undo()
+    until_given(world)
+    given_once(world, 3000, 3000)

@@ -17,6 +17,7 @@ from billing.domain.notice import Notice
 from billing.domain.subscription import SubscriptionState as S
 from billing.errors import Frozen, RuleError
 from billing.flow.heeding import KNOWN_LOOKS
+from billing.flow.refund_settlement import Page
 from billing.ports import Findings
 from billing.sandbox import SandboxConfig
 from billing.store import tables
@@ -477,3 +478,43 @@ def test_a_notice_is_looked_into_once_more_when_somebody_asks(world: World, aske
     with pytest.raises(RuleError, match="there is no webhook"):
         world.app.webhooks.replay([one["id"], "nobody"], actor="mina")
     assert world.states(mina) == ["paid", "paid"]
+
+
+# --- one that cannot be booked keeps nobody back ---------------------------------------------------------
+
+
+def test_a_refund_that_cannot_be_booked_keeps_no_other_from_being_taken_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imp_uids = sorted(world.attempts(world.subscriber())[0].imp_uid or "" for _ in range(3))
+    for imp_uid in imp_uids:
+        cancelled_in_the_console(world, imp_uid, amount=1000)
+    refuse_to_book(monkeypatch, imp_uids[0])
+
+    report = world.app.reconcile()
+    assert sorted(one.imp_uid for one in report.adopted) == imp_uids[1:]
+    assert [(one.kind, one.imp_uid) for one in report.unexplained] == [("cancelled_at_pg", imp_uids[0])]
+
+
+def test_a_notice_of_a_cancellation_that_cannot_be_booked_ends_no_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [world.subscriber() for _ in range(2)]
+    for id in ids:
+        attempt = world.attempts(id)[0]
+        cancelled_in_the_console(world, attempt.imp_uid, amount=1000)
+        tell(world, attempt.merchant_uid, "cancelled", imp_uid=attempt.imp_uid or "")
+    refuse_to_book(monkeypatch, str(world.attempts(ids[0])[0].imp_uid))
+
+    assert world.at("2024-02-29 10:00").app.worker.renew()["paid"] == 2, "the pass went on"
+    assert [one["amount"]["amount"] for one in world.app.refunds.list()] == [1000]
+
+
+def refuse_to_book(monkeypatch: pytest.MonkeyPatch, imp_uid: str) -> None:
+    """Let the books take no cancellation of this payment, as a row does that breaks a CHECK."""
+    honest = Page.account
+
+    def picky(page: Page, fact: PaymentFact) -> Any:
+        if fact.imp_uid == imp_uid:
+            raise ArithmeticError("more was given back than came")
+        return honest(page, fact)
+
+    monkeypatch.setattr(Page, "account", picky)

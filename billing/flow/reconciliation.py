@@ -32,7 +32,7 @@ from billing.domain.reconciliation import (
 )
 from billing.domain.refund import Refund
 from billing.domain.settlement import Booked, Verdict, Wait
-from billing.errors import GatewayError, InvariantBroken, RuleError
+from billing.errors import GatewayError, GatewayUnavailable, InvariantBroken, RuleError
 from billing.flow.poison import POISON
 from billing.flow.settlement import Settlement
 from billing.ports import Gateway, PaymentPage
@@ -216,7 +216,8 @@ class Reconciliation:
         while True:
             page = self._gateway.list_payments(page=number, limit=size, since=window.since, until=window.until)
             yield page
-            if not page.next_page or (not page.unread and is_past(page.facts, since)):
+            # A page that names itself as the next one would be read for ever.
+            if page.next_page <= number or (not page.unread and is_past(page.facts, since)):
                 return
             number += 1
             if (number - 1) * size == MANY:
@@ -309,12 +310,24 @@ class Reconciliation:
         if not absent:
             return
         shown = dict(self._looked_up(absent))
+        self._refuse_blindness([booked[imp_uid] for imp_uid in absent if imp_uid in shown], until, tally)
         gone = [
             missing(imp_uid, booked[imp_uid].merchant_uid, _balance(booked[imp_uid]))
             for imp_uid in absent
             if imp_uid not in shown and self._gateway.get_payment(imp_uid) is None
         ]
         self._record(gone, tally)
+
+    def _refuse_blindness(self, unlisted: Sequence[Payment], until: datetime, tally: _Tally) -> None:
+        """Raise where the list shows nothing at all, and the PG knows payments of this stretch by name: nothing was compared.
+
+        An account without its list looks like one without payments. A list may lag by what one run overlaps the next.
+        """
+        lag = self._policy.patience.overlap(is_first=False)
+        old = [one for one in unlisted if one.paid_at is not None and one.paid_at < until - lag]
+        if old and not tally.seen:
+            problem = f"the PG's list of payments is empty, and it knows {len(old)} of this stretch by name"
+            raise GatewayUnavailable(f"{problem}, {old[0].imp_uid} for one; ask PortOne about GET /payments/status/all")
 
     # --- writing down ----------------------------------------------------------------------------
 

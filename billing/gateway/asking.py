@@ -6,6 +6,7 @@ Questions may be asked twice, orders never are. Charges do not pass here at all.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from billing.errors import CredentialsRefused, GatewayUnavailable
 from billing.gateway import wire
@@ -24,24 +25,24 @@ class Asking:
     def __init__(self, http: Http, tokens: TokenKeeper) -> None:
         self._http, self._tokens = http, tokens
 
-    def get(self, target: str, about: str) -> wire.Envelope | None:
-        """The envelope of a look-up, None for the PG's own "not found".
+    def get(self, target: str, about: str, *, absent: Collection[int] = (404,)) -> wire.Envelope | None:
+        """The envelope of a look-up, None for the PG's own "not found", which it says with a status of `absent`.
 
         A 401 is answered with one fresh token and one repeat: a look-up may be asked twice.
         `about` names the question in logs and errors, `"find gd7x…"`; never the URL.
 
         Raises:
-            GatewayUnavailable: anything but 200, 207 and a 404 of the PG itself. A 404 in HTML is
-                some proxy's and says nothing about the payment.
+            GatewayUnavailable: anything but 200, 207 and an absence the PG itself tells of. A 404 in HTML
+                is some proxy's and says nothing about the payment.
             CredentialsRefused: even a fresh token got 401.
 
         Source: PortOne REST V1, look-ups answer 200, 207 (bulk, some found), 401, 404.
         """
         answer = self._asked(target, about)
-        if answer.status not in (200, 207, 404):
+        if answer.status not in (200, 207, *absent):
             raise self.unavailable(about, f"HTTP {answer.status}{said(answer)}")
         frame = self.frame(answer, about)
-        if answer.status == 404 or (frame.code != 0 and frame.response is None and is_absence(frame.message)):
+        if answer.status in absent or (frame.code != 0 and frame.response is None and is_absence(frame.message)):
             return None
         if frame.code != 0:
             raise self.unavailable(about, f"code {frame.code}: {frame.message[:200]}")

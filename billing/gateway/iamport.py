@@ -227,14 +227,22 @@ class IamportGateway:
     ) -> PaymentPage:
         """A page of the PG's list; empty where the PG has none, records that cannot be read apart.
 
+        Raises:
+            GatewayUnavailable: also for a page that is missing although it is not the first: part of a list is none.
+
         Source: PortOne REST V1, GET /payments/status/{payment_status} (limit ≤ 1000, `from` and `to`
-        at most 90 days apart, Unix seconds; 400 for a bad status).
+        at most 90 days apart, Unix seconds; 400 for a bad status and for a page out of range, which the
+        first page of a list without ends is only where the list is empty).
         """
         pairs = _paging(page, limit, sorting)
         pairs += [(name, str(int(at.timestamp()))) for name, at in (("from", since), ("to", until)) if at]
         about = f"list {status} payments, page {page}"
-        frame = self._asking.get(f"/payments/status/{segment('status', status)}?{query(pairs)}", about)
+        is_whole = status == "all" and page == 1 and since is None and until is None
+        target = f"/payments/status/{segment('status', status)}?{query(pairs)}"
+        frame = self._asking.get(target, about, absent=(400, 404) if is_whole else (404,))
         if frame is None:
+            if page > 1:
+                raise self._asking.unavailable(about, "the page before it announced it, and it is missing")
             return PaymentPage((), 0, 0)
         records, total, following = self._records(frame, about)
         facts, unread = wire.listed(records, self._declines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -132,6 +133,32 @@ def test_a_process_that_cannot_ask_charges_nothing_and_one_that_has_asked_goes_o
     world.pg.fault("refuse_connection", path="/payments/status/*")
     world.at("2024-03-31 10:00")
     assert world.tick()["paid"] == 2
+
+
+def test_a_list_that_shows_nothing_of_what_the_pg_knows_by_name_was_not_compared(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An account whose list is unknown, or always empty: it looks like one that never took a payment."""
+    monkeypatch.setattr(world.app.gateway, "list_payments", lambda **_: PaymentPage((), 0, 0))
+    world.app.reconcile()
+    world.subscriber()
+    world.app.reconcile()
+    world.later(hours=1)
+    with pytest.raises(GatewayUnavailable, match=r"list of payments is empty, and it knows 1 .* ask PortOne"):
+        world.app.reconcile()
+    monkeypatch.undo()
+    assert world.app.reconcile().is_clean
+
+
+def test_a_list_that_names_a_page_again_and_again_comes_to_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.subscriber()
+    honest = world.app.gateway.list_payments
+
+    def echoing(*, page: int, **more: Any) -> PaymentPage:
+        return replace(honest(page=1, **more), next_page=2)
+
+    monkeypatch.setattr(world.app.gateway, "list_payments", echoing)
+    assert world.app.reconcile().payments == 1
 
 
 def test_an_order_number_of_ours_without_a_row_stops_all_charging_and_settling_goes_on(world: World) -> None:

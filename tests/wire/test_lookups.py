@@ -11,6 +11,7 @@ import pytest
 from billing.domain.evidence import PaymentStatus
 from billing.errors import CredentialsRefused, GatewayUnavailable, RuleError
 from billing.gateway.http import Http
+from billing.ports import PaymentPage
 from tests.wire.scripted import Arrival, Say, envelope, ok, record, refused, token_answer
 from tests.wire.worlds import gateway, handler, order, world
 
@@ -129,6 +130,22 @@ def test_a_page_of_the_list():
         assert asked(arrival) == [("page", "1"), ("limit", "2"), ("sorting", "-updated"), ("from", "1767225600")]
 
 
+OUT_OF_RANGE = refused("조회 가능한 페이지 범위를 초과하였습니다.", status=400)
+
+
+@pytest.mark.parametrize("answer", [NOT_FOUND, OUT_OF_RANGE], ids=["404", "400"])
+def test_a_list_without_a_first_page_is_empty_and_one_without_a_later_page_is_broken(answer):
+    with world(lambda _: answer) as w:
+        assert w.gateway.list_payments() == PaymentPage((), 0, 0)
+        with pytest.raises(GatewayUnavailable, match="page 2"):
+            w.gateway.list_payments(page=2)
+
+
+def test_a_list_with_ends_that_is_refused_is_not_empty():
+    with world(lambda _: OUT_OF_RANGE) as w, pytest.raises(GatewayUnavailable, match="HTTP 400"):
+        w.gateway.list_payments(since=datetime(2026, 1, 1, tzinfo=UTC))
+
+
 @pytest.mark.parametrize(("is_live", "target"), [(False, "/payments/imp_1?include_sandbox=true"), (True, "/payments/imp_1")])
 def test_one_payment_test_channels_included_unless_live(is_live, target):
     with world(lambda _: ok(record(imp_uid="imp_1")), is_live=is_live) as w:
@@ -186,7 +203,7 @@ def test_an_unusable_answer_is_never_an_absence(case):
             lambda: w.gateway.find_payments(["gd1a01"]),
             lambda: w.gateway.find_paid(["gd1a01"]),
             lambda: w.gateway.find_all("gd1a01"),
-            lambda: w.gateway.list_payments(),
+            lambda: w.gateway.list_payments(page=2),
         ):
             with pytest.raises(GatewayUnavailable) as caught:
                 question()

@@ -64,7 +64,7 @@ def _usage(error: click.ClickException) -> dict[str, Any]:
     if isinstance(error, click.MissingParameter):
         problem = "is missing"
     elif isinstance(error, click.BadParameter):
-        problem = error.message.rstrip(".")
+        problem = error.message.rstrip(".").replace("a valid integer range", "a whole number")
     else:
         problem = error.format_message().rstrip(".")
     cure = f"see `{context.command_path} --help`" if context is not None else ""

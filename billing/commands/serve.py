@@ -49,6 +49,8 @@ def serve(door: Door, host: str, port: int) -> None:
 def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except socket.gaierror:
+        raise RuleError("--host", f"{host} is no address of this machine", "write for example 127.0.0.1 or ::") from None
     except (OSError, OverflowError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise RuleError("--port", f"{host} port {port} cannot be used: {reason}", "choose another, or 0 for any") from None

@@ -12,7 +12,6 @@ import rich_click as click
 
 from billing.commands.door import Door, page, paged, verb
 from billing.commands.kinds import MOMENT
-from billing.errors import RuleError
 
 if TYPE_CHECKING:
     from billing.commands.words import Words

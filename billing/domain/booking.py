@@ -188,8 +188,9 @@ def booked(
         case Wait():
             return _waiting(verdict, case, evidence, pen, patience, now)
         case NeverArrived():
-            # The caller sends it again, or finds it unwanted; until then the next look is only postponed.
-            again = case.attempt._replace(looks=case.attempt.looks + 1, wake_at=now + patience.lease)
+            # The caller sends it again, or finds it unwanted; until then the next look is only postponed. It does not count:
+            # where nothing may be sent for hours, the looks of a month would be used up.
+            again = case.attempt._replace(wake_at=now + patience.lease)
             return Booking(again, case.invoice, case.subscription)
     return None
 

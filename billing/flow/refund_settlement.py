@@ -242,8 +242,9 @@ class RefundSettlement:
             case Outdated():
                 page.write(one, one._replace(state=RefundState.PLANNED, wake_at=now))
             case Repeat():
-                # The caller sends it again; until then the next look is only postponed.
-                page.write(one, one._replace(looks=one.looks + 1, wake_at=now + patience.lease))
+                # The caller sends it again; until then the next look is only postponed. The first makes it a repeat; more of
+                # them do not count: a freeze of hours would use up the looks of a month.
+                page.write(one, one._replace(looks=max(one.looks, 1), wake_at=now + patience.lease))
             case Waiting(why=why):
                 looks = one.looks + (one.state is RefundState.UNKNOWN)
                 wait = max(patience.after_look(looks), asked_to_wait(reply))

@@ -693,3 +693,20 @@ def test_a_refund_that_cannot_be_booked_keeps_no_other_waiting(world: World, mon
     monkeypatch.undo()
     until_given(world)
     given_once(world, 3000, 3000)
+
+
+def test_a_freeze_of_hours_is_not_mistaken_for_a_month_of_looks(world: World) -> None:
+    """While frozen nothing is repeated; one look that fails after it must not be the last one ever."""
+    invoice = paid(world)
+    world.pg.fault("lost_request", times=1)
+    ask(world, invoice)
+    world.app.controls.set_freeze(is_frozen=True, reason="a look at the books", actor="mina")
+    for _ in range(100):
+        world.later(minutes=4)
+        with pytest.raises(Frozen):
+            world.tick()
+    world.app.thaw(reason="all is well", actor="mina")
+    blind(world, times=1)
+    world.later(minutes=4).tick()
+    until_given(world)
+    given_once(world, 3000)

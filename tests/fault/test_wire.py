@@ -11,7 +11,7 @@ from billing.domain.invoice import InvoiceState
 from billing.domain.subscription import SubscriptionState as S
 from billing.errors import CredentialsRefused, Frozen, GatewayUnavailable
 from billing.store import tables
-from tests.kit.world import World
+from tests.kit.world import World, seoul
 
 
 def due(world: World, count: int = 1) -> list[str]:
@@ -237,3 +237,18 @@ def test_money_for_an_older_invoice_makes_no_later_period_due(world: World) -> N
     assert [one.state.value for one in world.invoices(mina)] == ["paid"] * 3
     assert len(world.pg.kept()) == 3
     assert world.is_proven()
+
+
+def test_a_night_in_which_nothing_may_be_repeated_is_not_mistaken_for_a_month_of_looks(world: World) -> None:
+    """What never arrived waits for the morning; one look that fails then must not be the last one ever."""
+    (mina,) = ids = due(world)
+    world.pg.fault("lost_request", times=1)
+    world.at("2024-02-29 21:55").tick()
+    while world.clock.now() < seoul("2024-03-01 08:56"):
+        world.later(minutes=4).tick()
+    assert world.states(mina) == ["paid", "unknown"]
+
+    world.pg.fault("refuse_connection", path="/payments", times=1)
+    world.later(minutes=4).tick()
+    world.until_decided()
+    one_charge_each(world, ids)

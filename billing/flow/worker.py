@@ -96,7 +96,12 @@ class Worker:
         counts += self._heeding.heed(self._policy.batch)
         while not self._charging.stopping.is_set():
             size = budget.take("resolved", self._policy.batch)
-            verdicts = self._resolution.resolve(size) if size else []
+            try:
+                verdicts = self._resolution.resolve(size) if size else []
+            except Frozen as error:
+                # One that may not be sent must not hide what refunds came to, either.
+                frozen = error
+                break
             counts.update(one.name for one in verdicts)
             budget.give_back("resolved", size - len(verdicts))
             if not verdicts:

@@ -710,3 +710,18 @@ def test_a_freeze_of_hours_is_not_mistaken_for_a_month_of_looks(world: World) ->
     world.later(minutes=4).tick()
     until_given(world)
     given_once(world, 3000)
+
+
+def test_while_frozen_a_charge_that_waits_keeps_no_refund_from_being_looked_up(world: World) -> None:
+    invoice = paid(world)
+    world.at("2024-02-29 10:00")
+    world.pg.fault("refuse_connection", path="/subscribe/*", times=1)
+    assert world.tick()["unsent"] == 1
+    world.pg.fault("lost_reply", times=1)
+    blind(world, times=1)
+    assert ask(world, invoice).state is R.UNKNOWN
+    world.app.controls.set_freeze(is_frozen=True, reason="a look at the books", actor="mina")
+    world.later(minutes=5)
+    with pytest.raises(Frozen):
+        world.tick()
+    assert [one.state for one in refunds(world)] == [R.DONE]

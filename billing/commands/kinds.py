@@ -17,9 +17,12 @@ class Day(click.ParamType):  # type: ignore[type-arg]  # generic only since clic
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> date:
         """`2026-11-21` as a date."""
         try:
-            return value if isinstance(value, date) else date.fromisoformat(value)
+            found = value if isinstance(value, date) else date.fromisoformat(value)
         except ValueError:
             self.fail(f"{value!r} is not a date; write for example 2026-11-21", param, ctx)
+        if not 2000 <= found.year <= 2199:
+            self.fail(f"{value!r} lies outside the years 2000 to 2199; write for example 2026-11-21", param, ctx)
+        return found
 
 
 class Instant(click.ParamType):  # type: ignore[type-arg]  # generic only since click 8.4

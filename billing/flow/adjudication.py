@@ -6,9 +6,10 @@ from enum import StrEnum
 
 from billing.domain import ledger
 from billing.domain.attempt import AttemptState, ChargeAttempt, refuse_unless_legal
-from billing.domain.booking import Pen, paid_invoice
+from billing.domain.booking import Pen, closed, paid_invoice
 from billing.domain.invoice import Collection, InvoiceState
 from billing.domain.policy import Policy
+from billing.domain.subscription import OVER
 from billing.errors import RuleError
 from billing.flow.journal import post_pen
 from billing.flow.settlement import Settlement
@@ -69,9 +70,11 @@ class Adjudication:
         pen.tell("charge.resolved", invoice_id=invoice.id, merchant_uid=attempt.merchant_uid, ruling=ruling.value)
         tx.attempts.update([after], was=[attempt])
         now = tx.business_now
-        if ruling is Ruling.VOID:
+        if ruling is Ruling.VOID and subscription.state in OVER and invoice.state is InvoiceState.OPEN:
+            tx.invoices.update([closed(invoice, InvoiceState.VOID, pen, now, actor=actor, reason="the subscription is over")])
+        elif ruling is Ruling.VOID and invoice.state is InvoiceState.OPEN:
             tx.invoices.update([invoice._replace(next_attempt_at=now, collection=Collection.CHARGE)])
-        else:
+        elif ruling is not Ruling.VOID:
             self._release(tx, after, ruling)
             if ruling is Ruling.PAID:
                 tx.invoices.update([paid_invoice(invoice, pen, at=now, imp_uid=attempt.imp_uid)])

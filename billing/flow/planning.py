@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from billing.domain.attempt import AttemptState, ChargeAttempt, Trigger
+from billing.domain.attempt import LIVE, ChargeAttempt, Trigger
 from billing.domain.booking import Pen, dunned, given_up
 from billing.domain.charging import has_free_number, is_wanted, planned
 from billing.domain.customer import BillingKey
@@ -69,7 +69,7 @@ class Planning:
         for invoice, subscription in due:
             customer, key = payers[invoice.customer_id]
             before = earlier.get(invoice.id, [])
-            live = [one for one in before if one.wake_at is not None or one.state is AttemptState.MISMATCH]
+            live = [one for one in before if one.state in LIVE]
             if live:
                 plan.undecided += live
                 continue

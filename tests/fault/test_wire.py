@@ -10,6 +10,7 @@ from sqlalchemy import select
 from billing.domain.invoice import InvoiceState
 from billing.domain.subscription import SubscriptionState as S
 from billing.errors import CredentialsRefused, Frozen, GatewayUnavailable
+from billing.flow.adjudication import Ruling
 from billing.store import tables
 from tests.kit.world import World, seoul
 
@@ -252,3 +253,26 @@ def test_a_night_in_which_nothing_may_be_repeated_is_not_mistaken_for_a_month_of
     world.later(minutes=4).tick()
     world.until_decided()
     one_charge_each(world, ids)
+
+
+def test_an_outcome_nobody_looks_for_any_more_is_looked_up_by_a_retry_and_nothing_new_is_planned(world: World) -> None:
+    """35 days of looks brought nothing: the attempt is still undecided, and a human asks for the invoice again."""
+    (mina,) = due(world)
+    world.pg.fault("lost_request", times=1)
+    world.tick()
+    lost = world.attempts(mina)[-1]
+    with world.app.store.begin() as tx:
+        tx.attempts.update([lost._replace(wake_at=None)], was=[lost])
+    assert [one.name for one in world.app.retry([world.invoice(mina).id])] == ["unknown"]
+    assert world.states(mina) == ["paid", "unknown"]
+
+
+def test_an_attempt_ruled_void_after_its_subscription_ended_leaves_nothing_owed(world: World) -> None:
+    (mina,) = due(world)
+    world.pg.fault("lost_request", times=1)
+    world.tick()
+    world.app.subscriptions.cancel(mina, at_period_end=False, actor="mina")
+    assert world.invoice(mina).state is InvoiceState.OPEN, "its charge is under way"
+    world.app.attempts.resolve(world.attempts(mina)[-1].id, Ruling.VOID, reason="not in the console", actor="mina")
+    assert world.invoice(mina).state is InvoiceState.VOID
+    assert world.is_proven()

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt
 from billing.errors import InvariantBroken, NotFound
 from billing.store import bulk
-from billing.store.locking import in_buckets, key_list
+from billing.store.locking import Bucketed, is_one_of
 from billing.store.mapping import Mapper
 from billing.store.tables import attempt
 
@@ -20,6 +20,31 @@ _update = MAPPER.picker(
     "id", "state", "fence", "wire_count", "looks", "wake_at", "token_fp", "sent_at", "first_negative_at", "superseded_at",
     "refusal", "hint_imp_uid", "imp_uid", "fail_code", "fail_reason", "fail_class", "moved_at",
 )  # fmt: skip
+_ALL = select(*MAPPER.columns)
+_AWAKE = Bucketed(
+    _ALL.where(attempt.c.wake_at <= bindparam("now"), attempt.c.state.in_(bindparam("states", expanding=True)))
+    .order_by(attempt.c.wake_at, attempt.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True),
+    attempt.c.bucket,
+)
+_FREE = (
+    _ALL.where(is_one_of(attempt.c.id), attempt.c.wake_at <= bindparam("now"))
+    .order_by(attempt.c.id)
+    .with_for_update(skip_locked=True)
+)
+_BY_UIDS = _ALL.where(is_one_of(attempt.c.merchant_uid))
+_FIND = _ALL.where(or_(attempt.c.id == bindparam("wanted"), attempt.c.merchant_uid == bindparam("wanted")))
+_LOCKED = _ALL.where(is_one_of(attempt.c.id)).order_by(attempt.c.id).with_for_update()
+_OF_INVOICES = _ALL.where(is_one_of(attempt.c.invoice_id)).order_by(attempt.c.invoice_id, attempt.c.seq)
+_LIVE_ON_KEY = select(func.count()).where(
+    attempt.c.customer_uid == bindparam("customer_uid"), attempt.c.state.in_([state.value for state in LIVE])
+)
+_WAKE = (
+    update(attempt)
+    .where(is_one_of(attempt.c.id), attempt.c.state.in_(["planned", "unknown"]))
+    .values(wake_at=bindparam("at", type_=attempt.c.wake_at.type))
+)
 
 
 class Attempts:
@@ -53,25 +78,13 @@ class Attempts:
         The taker's fence is one higher than before. A SENDING one whose holder vanished is UNKNOWN from here on:
         its request may have arrived.
         """
-        wanted = (
-            select(*MAPPER.columns)
-            .where(attempt.c.wake_at <= now, attempt.c.state.in_([state.value for state in states]))
-            .order_by(attempt.c.wake_at, attempt.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        rows = self._connection.execute(in_buckets(wanted, attempt.c.bucket, buckets))
+        rows = _AWAKE.run(self._connection, buckets, now=now, states=[state.value for state in states], most=limit)
         return self._taken([MAPPER.record(row) for row in rows], now, lease_until)
 
     def claim(self, ids: Sequence[str], now: datetime, lease_until: datetime) -> list[ChargeAttempt]:
         """Take these attempts if nobody holds them now; the others are left out."""
-        wanted = (
-            select(*MAPPER.columns)
-            .where(attempt.c.id.in_(key_list(self._connection, ids)), attempt.c.wake_at <= now)
-            .order_by(attempt.c.id)
-            .with_for_update(skip_locked=True)
-        )
-        return self._taken([MAPPER.record(row) for row in self._connection.execute(wanted)], now, lease_until)
+        rows = self._connection.execute(_FREE, {"keys": ids, "now": now})
+        return self._taken([MAPPER.record(row) for row in rows], now, lease_until)
 
     def _taken(self, found: list[ChargeAttempt], now: datetime, lease_until: datetime) -> list[ChargeAttempt]:
         taken = [
@@ -88,8 +101,7 @@ class Attempts:
 
     def by_uids(self, merchant_uids: Sequence[str]) -> list[ChargeAttempt]:
         """The attempts with these order numbers, in no particular order; unknown numbers are left out."""
-        query = select(*MAPPER.columns).where(attempt.c.merchant_uid.in_(key_list(self._connection, merchant_uids)))
-        return [MAPPER.record(row) for row in self._connection.execute(query).all()]
+        return [MAPPER.record(row) for row in self._connection.execute(_BY_UIDS, {"keys": merchant_uids}).all()]
 
     def find(self, wanted: str) -> ChargeAttempt:
         """The attempt with this id or order number.
@@ -97,45 +109,27 @@ class Attempts:
         Raises:
             NotFound: there is none.
         """
-        query = select(*MAPPER.columns).where(or_(attempt.c.id == wanted, attempt.c.merchant_uid == wanted))
-        row = self._connection.execute(query).first()
+        row = self._connection.execute(_FIND, {"wanted": wanted}).first()
         if row is None:
             raise NotFound("attempt", wanted)
         return MAPPER.record(row)
 
     def locked(self, ids: Sequence[str]) -> dict[str, ChargeAttempt]:
         """The attempts with these ids, locked until the transaction ends."""
-        query = (
-            select(*MAPPER.columns)
-            .where(attempt.c.id.in_(key_list(self._connection, ids)))
-            .order_by(attempt.c.id)
-            .with_for_update()
-        )
-        return {row[0]: MAPPER.record(row) for row in self._connection.execute(query).all()}
+        return {row[0]: MAPPER.record(row) for row in self._connection.execute(_LOCKED, {"keys": ids}).all()}
 
     def of_invoices(self, invoice_ids: Sequence[str]) -> dict[str, list[ChargeAttempt]]:
         """All attempts of these invoices, oldest number first."""
-        query = (
-            select(*MAPPER.columns)
-            .where(attempt.c.invoice_id.in_(key_list(self._connection, invoice_ids)))
-            .order_by(attempt.c.invoice_id, attempt.c.seq)
-        )
         found: dict[str, list[ChargeAttempt]] = {one: [] for one in invoice_ids}
-        for row in self._connection.execute(query):
+        for row in self._connection.execute(_OF_INVOICES, {"keys": invoice_ids}):
             one = MAPPER.record(row)
             found[one.invoice_id].append(one)
         return found
 
     def live_on_key(self, customer_uid: str) -> int:
         """How many attempts on this card are not decided yet."""
-        query = select(func.count()).where(
-            attempt.c.customer_uid == customer_uid, attempt.c.state.in_([state.value for state in LIVE])
-        )
-        return int(self._connection.execute(query).scalar_one())
+        return int(self._connection.execute(_LIVE_ON_KEY, {"customer_uid": customer_uid}).scalar_one())
 
     def wake(self, ids: Sequence[str], at: datetime) -> None:
         """Let these live attempts be looked at from `at` on."""
-        query = update(attempt).where(
-            attempt.c.id.in_(key_list(self._connection, ids)), attempt.c.state.in_(["planned", "unknown"])
-        )
-        self._connection.execute(query.values(wake_at=at))
+        self._connection.execute(_WAKE, {"keys": ids, "at": at})

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, insert, select, update
 
 from billing.domain.renewal import Terms
 from billing.errors import NotFound
-from billing.store.locking import key_list
+from billing.store.locking import is_one_of
 from billing.store.tables import plan, price
 from plans.calendar import Alignment, Interval, Unit
 from plans.catalog import Plan, Price
@@ -34,7 +34,10 @@ class StoredPrice:
         return Terms(self.id, one.name, one.amount, one.setup_fee, one.tax_free)
 
 
-_COLUMNS = [*price.c, plan.c.code.label("plan_code"), plan.c.is_archived.label("plan_is_archived")]
+_PRICES: Select[Any] = select(*price.c, plan.c.code.label("plan_code"), plan.c.is_archived.label("plan_is_archived")).join(plan)
+_OF_PLAN = _PRICES.where(plan.c.code == bindparam("plan_code")).order_by(price.c.code, price.c.version)
+_CURRENT = _PRICES.where(price.c.code == bindparam("price_code"), price.c.is_current)
+_BY_IDS = _PRICES.where(is_one_of(price.c.id))
 
 
 class Catalog:
@@ -57,8 +60,7 @@ class Catalog:
 
     def prices(self, plan_code: str) -> list[StoredPrice]:
         """Every version of every price of a plan."""
-        query = select(*_COLUMNS).join(plan).where(plan.c.code == plan_code).order_by(price.c.code, price.c.version)
-        return [_stored(row) for row in self._connection.execute(query)]
+        return [_stored(row) for row in self._connection.execute(_OF_PLAN, {"plan_code": plan_code})]
 
     def current_price(self, code: str) -> StoredPrice:
         """The version of a price that is on sale.
@@ -66,15 +68,16 @@ class Catalog:
         Raises:
             NotFound: no such price.
         """
-        row = self._connection.execute(select(*_COLUMNS).join(plan).where(price.c.code == code, price.c.is_current)).first()
+        row = self._connection.execute(_CURRENT, {"price_code": code}).first()
         if row is None:
             raise NotFound("price", code)
         return _stored(row)
 
     def by_ids(self, ids: Sequence[str]) -> dict[str, StoredPrice]:
         """Price versions by id."""
-        query = select(*_COLUMNS).join(plan).where(price.c.id.in_(key_list(self._connection, ids)))
-        return {row.id: _stored(row) for row in self._connection.execute(query)}
+        if not ids:
+            return {}
+        return {row.id: _stored(row) for row in self._connection.execute(_BY_IDS, {"keys": ids})}
 
     def insert_plan(self, plan_id: str, one: Plan, at: datetime) -> None:
         """Write a new plan without its prices."""

@@ -19,6 +19,8 @@ from billing.store.tables import finding
 
 MAPPER = Mapper(Finding, finding)
 _CHUNK = 500
+_ALL = select(*MAPPER.columns)
+_UNEXPLAINED = _ALL.where(finding.c.explained_at.is_(None)).order_by(finding.c.found_at, finding.c.id)
 
 
 class Findings:
@@ -47,13 +49,13 @@ class Findings:
         found: list[Finding] = []
         for start in range(0, len(keys), _CHUNK):
             wanted = tuple_(finding.c.kind, finding.c.ref).in_(keys[start : start + _CHUNK])
-            found += self._records(select(*MAPPER.columns).where(wanted))
+            found += self._records(_ALL.where(wanted))
         return sorted(found, key=lambda one: (one.found_at, one.id))
 
     def unexplained(self, *kinds: FindingKind) -> list[Finding]:
         """What waits for an explanation, oldest first; only of these kinds, where some are named."""
-        query = select(*MAPPER.columns).where(finding.c.explained_at.is_(None)).order_by(finding.c.found_at, finding.c.id)
-        return self._records(query.where(finding.c.kind.in_([kind.value for kind in kinds])) if kinds else query)
+        kept = [kind.value for kind in kinds]
+        return self._records(_UNEXPLAINED.where(finding.c.kind.in_(kept)) if kinds else _UNEXPLAINED)
 
     def find(self, id: str) -> Finding:
         """The finding with this id.
@@ -61,7 +63,7 @@ class Findings:
         Raises:
             NotFound: there is none.
         """
-        found = self._records(select(*MAPPER.columns).where(finding.c.id == id).with_for_update())
+        found = self._records(_ALL.where(finding.c.id == id).with_for_update())
         if not found:
             raise NotFound("finding", id)
         return found[0]

@@ -45,6 +45,7 @@ class Freeze:
 
 
 _IDENTITY, _FREEZE = Mapper(Identity, identity), Mapper(Freeze, freeze)
+_WHO, _SWITCH, _STANDS_AT = select(*_IDENTITY.columns), select(*_FREEZE.columns), select(test_clock.c.at)
 
 
 class Controls:
@@ -55,7 +56,7 @@ class Controls:
 
     def identity(self) -> Identity | None:
         """This database's identity, None before `billing init`."""
-        row = self._connection.execute(select(*_IDENTITY.columns)).first()
+        row = self._connection.execute(_WHO).first()
         return _IDENTITY.record(row) if row else None
 
     def create_identity(self, one: Identity) -> None:
@@ -69,7 +70,7 @@ class Controls:
 
     def freeze(self) -> Freeze | None:
         """The switch as it was set last, None when it never was."""
-        row = self._connection.execute(select(*_FREEZE.columns)).first()
+        row = self._connection.execute(_SWITCH).first()
         return _FREEZE.record(row) if row else None
 
     def set_freeze(self, one: Freeze) -> None:
@@ -79,7 +80,7 @@ class Controls:
 
     def test_clock(self) -> datetime | None:
         """The instant the test clock stands at, None when time is real."""
-        return self._connection.execute(select(test_clock.c.at)).scalar()
+        return self._connection.execute(_STANDS_AT).scalar()
 
     def set_test_clock(self, at: datetime | None) -> None:
         """Set the test clock, or take it away with None."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, case, exists, select, update
+from sqlalchemy import Connection, bindparam, case, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.domain.notice import Notice
 from billing.store import bulk
-from billing.store.locking import key_list
+from billing.store.locking import is_one_of
 from billing.store.mapping import Mapper
 from billing.store.tables import attempt, webhook_inbox
 
@@ -52,6 +52,21 @@ MAPPER = Mapper(Received, webhook_inbox)
 _INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 _conclude = MAPPER.picker("id", "looks", "wake_at", "settled_at", "outcome")
+_IS_DUE = webhook_inbox.c.wake_at <= bindparam("now")
+_ANY_DUE = select(webhook_inbox.c.id).where(_IS_DUE).limit(1)
+_DUE = (
+    select(*MAPPER.columns)
+    .where(_IS_DUE)
+    .order_by(webhook_inbox.c.wake_at, webhook_inbox.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True, of=webhook_inbox)
+)
+_KNOWN_DUE = _DUE.where(exists().where(attempt.c.merchant_uid == webhook_inbox.c.merchant_uid))
+_WAKE = (
+    update(webhook_inbox)
+    .where(is_one_of(webhook_inbox.c.id))
+    .values(wake_at=bindparam("at", type_=webhook_inbox.c.wake_at.type), looks=0)
+)
 
 
 class Inbox:
@@ -85,8 +100,7 @@ class Inbox:
 
     def is_due(self, now: datetime) -> bool:
         """True when a notice waits for a look."""
-        query = select(webhook_inbox.c.id).where(webhook_inbox.c.wake_at <= now).limit(1)
-        return self._connection.execute(query).first() is not None
+        return self._connection.execute(_ANY_DUE, {"now": now}).first() is not None
 
     def claim(self, now: datetime, lease_until: datetime, limit: int, *, only_known: bool) -> list[Received]:
         """Take up to `limit` notices that are due; they wake again when the lease ends.
@@ -94,13 +108,7 @@ class Inbox:
         Args:
             only_known: only those whose order number one of our attempts carries.
         """
-        one = webhook_inbox.c
-        query = select(*MAPPER.columns).where(one.wake_at <= now)
-        if only_known:
-            query = query.where(exists().where(attempt.c.merchant_uid == one.merchant_uid))
-        rows = self._connection.execute(
-            query.order_by(one.wake_at, one.id).limit(limit).with_for_update(skip_locked=True, of=webhook_inbox)
-        )
+        rows = self._connection.execute(_KNOWN_DUE if only_known else _DUE, {"now": now, "most": limit})
         taken = [MAPPER.record(row)._replace(wake_at=lease_until) for row in rows]
         self.conclude(taken)
         return taken
@@ -111,5 +119,4 @@ class Inbox:
 
     def wake(self, ids: Sequence[str], at: datetime) -> int:
         """Let these be looked at from `at` on, whatever came of them before; returns how many there are."""
-        query = update(webhook_inbox).where(webhook_inbox.c.id.in_(key_list(self._connection, ids)))
-        return self._connection.execute(query.values(wake_at=at, looks=0)).rowcount
+        return self._connection.execute(_WAKE, {"keys": ids, "at": at}).rowcount

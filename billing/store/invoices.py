@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from billing.domain.invoice import Invoice, InvoiceLine
 from billing.domain.subscription import Subscription
 from billing.errors import InvariantBroken
 from billing.store import bulk
-from billing.store.locking import in_buckets, key_list
+from billing.store.locking import Bucketed, is_one_of
 from billing.store.mapping import Mapper
 from billing.store.subscriptions import subscription_columns, subscription_of
 from billing.store.tables import charge_day, counter, invoice, invoice_line, subscription
@@ -25,6 +25,38 @@ _update = MAPPER.picker(
     "id", "state", "moved_at", "next_attempt_at", "collection", "declines", "attempts_planned", "first_failed_at"
 )
 _NUMBERS = "invoice"
+_ALL = select(*MAPPER.columns)
+_PAIRS = select(*MAPPER.columns, *subscription_columns).join(subscription, subscription.c.id == invoice.c.subscription_id)
+_IS_DUE = invoice.c.next_attempt_at <= bindparam("now")
+_DUE_ORDER = (invoice.c.next_attempt_at, invoice.c.id)
+_DUE = Bucketed(
+    _ALL.where(_IS_DUE).order_by(*_DUE_ORDER).limit(bindparam("most")).with_for_update(skip_locked=True), invoice.c.bucket
+)
+_DUE_IDS = Bucketed(select(invoice.c.id).where(_IS_DUE).order_by(*_DUE_ORDER).limit(bindparam("most")), invoice.c.bucket)
+_OWNERS = select(*subscription_columns).where(is_one_of(subscription.c.id)).with_for_update(skip_locked=True)
+_HAS = select(invoice.c.id).where(
+    invoice.c.subscription_id == bindparam("subscription_id"), invoice.c.period_index == bindparam("period_index")
+)
+_BY_STEMS = _ALL.where(is_one_of(invoice.c.uid_stem))
+_LOCK = _PAIRS.where(is_one_of(invoice.c.id)).order_by(subscription.c.id, invoice.c.id).with_for_update()
+_LOCK_OPEN_OF = (
+    _PAIRS.where(invoice.c.customer_id == bindparam("customer_id"), invoice.c.state == "open")
+    .order_by(subscription.c.id, invoice.c.id)
+    .with_for_update()
+)
+_LOCK_OPEN_OF_SUBSCRIPTION = (
+    _ALL.where(invoice.c.subscription_id == bindparam("subscription_id"), invoice.c.state == "open")
+    .order_by(invoice.c.period_index.desc())
+    .with_for_update()
+)
+_HELD_DAYS = select(charge_day.c.subscription_id, charge_day.c.local_day, charge_day.c.attempt_id).where(
+    is_one_of(charge_day.c.subscription_id), charge_day.c.local_day.in_(bindparam("days", expanding=True))
+)
+_LINES_OF = (
+    select(*LINES.columns, invoice_line.c.invoice_id)
+    .where(is_one_of(invoice_line.c.invoice_id))
+    .order_by(invoice_line.c.invoice_id, invoice_line.c.position)
+)
 
 
 class Invoices:
@@ -63,69 +95,38 @@ class Invoices:
         few hundred invoices are due. Skipping also where the subscription is locked, this claim waits for nobody,
         so the usual order of locks need not be kept.
         """
-        query = (
-            select(*MAPPER.columns)
-            .where(invoice.c.next_attempt_at <= now)
-            .order_by(invoice.c.next_attempt_at, invoice.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        rows = self._connection.execute(in_buckets(query, invoice.c.bucket, buckets)).all()
-        due = [MAPPER.record(row) for row in rows]
-        owners = (
-            select(*subscription_columns)
-            .where(subscription.c.id.in_(key_list(self._connection, sorted({one.subscription_id for one in due}))))
-            .with_for_update(skip_locked=True)
-        )
-        found = [subscription_of(row) for row in self._connection.execute(owners).all()] if due else []
-        free = {one.id: one for one in found}
+        due = [MAPPER.record(row) for row in _DUE.run(self._connection, buckets, now=now, most=limit).all()]
+        if not due:
+            return []
+        owners = self._connection.execute(_OWNERS, {"keys": sorted({one.subscription_id for one in due})})
+        free = {one.id: one for one in map(subscription_of, owners.all())}
         return [(one, free[one.subscription_id]) for one in due if one.subscription_id in free]
 
     def due_ids(self, now: datetime, limit: int, *, buckets: range) -> list[str]:
         """Up to `limit` open invoices whose next attempt is due, oldest first, locked by nobody."""
-        query = select(invoice.c.id).where(invoice.c.next_attempt_at <= now).order_by(invoice.c.next_attempt_at, invoice.c.id)
-        rows = self._connection.execute(in_buckets(query.limit(limit), invoice.c.bucket, buckets))
-        return list(rows.scalars())
+        return list(_DUE_IDS.run(self._connection, buckets, now=now, most=limit).scalars())
 
     def has(self, subscription_id: str, period_index: int) -> bool:
         """True when this period of a subscription has its invoice."""
-        query = select(invoice.c.id).where(invoice.c.subscription_id == subscription_id, invoice.c.period_index == period_index)
-        return self._connection.execute(query).first() is not None
+        asked = {"subscription_id": subscription_id, "period_index": period_index}
+        return self._connection.execute(_HAS, asked).first() is not None
 
     def by_stems(self, stems: Sequence[str]) -> list[Invoice]:
         """The invoices whose order numbers begin so, in no particular order."""
-        query = select(*MAPPER.columns).where(invoice.c.uid_stem.in_(key_list(self._connection, stems)))
-        return [MAPPER.record(row) for row in self._connection.execute(query)]
+        return [MAPPER.record(row) for row in self._connection.execute(_BY_STEMS, {"keys": stems})]
 
     def lock(self, ids: Sequence[str]) -> list[tuple[Invoice, Subscription]]:
         """Lock these invoices with their subscriptions, in the one order everybody uses."""
-        query = (
-            self._with_subscription()
-            .where(invoice.c.id.in_(key_list(self._connection, ids)))
-            .order_by(subscription.c.id, invoice.c.id)
-            .with_for_update()
-        )
-        return self._pairs(query)
+        return _pairs(self._connection.execute(_LOCK, {"keys": ids}).all())
 
     def lock_open_of(self, customer_id: str) -> list[tuple[Invoice, Subscription]]:
         """Lock the open invoices of one customer."""
-        query = (
-            self._with_subscription()
-            .where(invoice.c.customer_id == customer_id, invoice.c.state == "open")
-            .order_by(subscription.c.id, invoice.c.id)
-            .with_for_update()
-        )
-        return self._pairs(query)
+        return _pairs(self._connection.execute(_LOCK_OPEN_OF, {"customer_id": customer_id}).all())
 
     def lock_open_of_subscription(self, subscription_id: str) -> list[Invoice]:
         """Lock the open invoices of one subscription, newest period first."""
-        query = (
-            select(*MAPPER.columns)
-            .where(invoice.c.subscription_id == subscription_id, invoice.c.state == "open")
-            .order_by(invoice.c.period_index.desc())
-            .with_for_update()
-        )
-        return [MAPPER.record(row) for row in self._connection.execute(query).all()]
+        rows = self._connection.execute(_LOCK_OPEN_OF_SUBSCRIPTION, {"subscription_id": subscription_id})
+        return [MAPPER.record(row) for row in rows.all()]
 
     def take_days(self, wanted: Sequence[tuple[str, date, str]]) -> set[str]:
         """Take the one automatic charge of (subscription, local day) for an attempt each.
@@ -138,28 +139,18 @@ class Invoices:
         rows = [{"subscription_id": one, "local_day": day, "attempt_id": attempt_id} for one, day, attempt_id in wanted]
         first = {(row["subscription_id"], row["local_day"]): row for row in reversed(rows)}
         bulk.insert_new_rows(self._connection, charge_day, list(first.values()), ["subscription_id", "local_day"])
-        query = select(charge_day.c.subscription_id, charge_day.c.local_day, charge_day.c.attempt_id).where(
-            charge_day.c.subscription_id.in_(key_list(self._connection, [one for one, _, _ in wanted])),
-            charge_day.c.local_day.in_(sorted({day for _, day, _ in wanted})),
-        )
-        held = {(row.subscription_id, row.local_day, row.attempt_id) for row in self._connection.execute(query).all()}
+        asked = {"keys": [one for one, _, _ in wanted], "days": sorted({day for _, day, _ in wanted})}
+        held = {tuple(row) for row in self._connection.execute(_HELD_DAYS, asked).all()}
         return {attempt_id for one, day, attempt_id in wanted if (one, day, attempt_id) in held}
 
     def lines_of(self, invoice_ids: Sequence[str]) -> dict[str, list[InvoiceLine]]:
         """The lines of these invoices, in order."""
-        query = (
-            select(*LINES.columns, invoice_line.c.invoice_id)
-            .where(invoice_line.c.invoice_id.in_(key_list(self._connection, invoice_ids)))
-            .order_by(invoice_line.c.invoice_id, invoice_line.c.position)
-        )
         found: dict[str, list[InvoiceLine]] = {one: [] for one in invoice_ids}
-        for row in self._connection.execute(query):
+        for row in self._connection.execute(_LINES_OF, {"keys": invoice_ids}):
             found[row[-1]].append(LINES.record(row))
         return found
 
-    def _with_subscription(self) -> Select[Any]:
-        return select(*MAPPER.columns, *subscription_columns).join(subscription, subscription.c.id == invoice.c.subscription_id)
 
-    def _pairs(self, query: Select[Any]) -> list[tuple[Invoice, Subscription]]:
-        width = len(MAPPER.columns)
-        return [(MAPPER.record(row), subscription_of(row[width:])) for row in self._connection.execute(query).all()]
+def _pairs(rows: Sequence[Row[Any]]) -> list[tuple[Invoice, Subscription]]:
+    width = len(MAPPER.columns)
+    return [(MAPPER.record(row), subscription_of(row[width:])) for row in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from billing.domain.ledger import Transfer
 from billing.ports import NewId
@@ -14,6 +14,7 @@ from billing.store.mapping import Mapper
 from billing.store.tables import ledger_transfer
 
 _MAPPER = Mapper(Transfer, ledger_transfer)
+_HAS = select(ledger_transfer.c.id).where(ledger_transfer.c.kind == bindparam("kind"), ledger_transfer.c.ref == bindparam("ref"))
 
 
 class Ledger:
@@ -30,5 +31,4 @@ class Ledger:
 
     def has(self, kind: str, ref: str) -> bool:
         """True when this transfer was booked."""
-        query = select(ledger_transfer.c.id).where(ledger_transfer.c.kind == kind, ledger_transfer.c.ref == ref)
-        return self._connection.execute(query).first() is not None
+        return self._connection.execute(_HAS, {"kind": kind, "ref": ref}).first() is not None

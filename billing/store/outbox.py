@@ -6,18 +6,39 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from billing.domain.events import Event, PublishedEvent
 from billing.errors import NotFound
 from billing.ports import NewId
 from billing.store import bulk
 from billing.store.encoding import encoded
-from billing.store.locking import key_list
+from billing.store.locking import is_one_of
 from billing.store.mapping import Mapper
 from billing.store.tables import outbox_event
 
 MAPPER = Mapper(PublishedEvent, outbox_event)
+_HOLDS = select(outbox_event.c.id).where(outbox_event.c.key == bindparam("wanted"))
+_IS_PENDING = outbox_event.c.delivered_at.is_(None)
+_PENDING = (
+    select(outbox_event.c.id, func.coalesce(outbox_event.c.subscription_id, outbox_event.c.id))
+    .where(_IS_PENDING, outbox_event.c.id > bindparam("after"))
+    .order_by(outbox_event.c.id)
+    .limit(bindparam("most"))
+)
+_PENDING_OF = (
+    select(*MAPPER.columns)
+    .where(or_(outbox_event.c.subscription_id == bindparam("stream"), outbox_event.c.id == bindparam("stream")), _IS_PENDING)
+    .order_by(outbox_event.c.version, outbox_event.c.id)
+    .limit(bindparam("most"))
+)
+_THOSE = is_one_of(outbox_event.c.id)
+_FOUND = select(outbox_event.c.id).where(_THOSE)
+_MARK = (
+    update(outbox_event).where(_THOSE, _IS_PENDING).values(delivered_at=bindparam("at", type_=outbox_event.c.delivered_at.type))
+)
+_UNMARK = update(outbox_event).where(outbox_event.c.delivered_at.is_not(None)).values(delivered_at=None)
+_UNMARK_THOSE, _UNMARK_SINCE = _UNMARK.where(_THOSE), _UNMARK.where(outbox_event.c.occurred_at >= bindparam("since"))
 
 
 class Outbox:
@@ -29,7 +50,7 @@ class Outbox:
 
     def holds(self, key: str) -> bool:
         """True when an event with this key was published before."""
-        return self._connection.execute(select(outbox_event.c.id).where(outbox_event.c.key == key)).first() is not None
+        return self._connection.execute(_HOLDS, {"wanted": key}).first() is not None
 
     def publish(self, events: Sequence[Event], at: datetime) -> None:
         """Append events; a second one with the same key is refused by the database."""
@@ -51,29 +72,16 @@ class Outbox:
 
     def pending(self, after: str, limit: int) -> list[tuple[str, str]]:
         """Ids of undelivered events above `after`, each with its stream: its subscription, else itself."""
-        stream = func.coalesce(outbox_event.c.subscription_id, outbox_event.c.id)
-        query = select(outbox_event.c.id, stream).where(outbox_event.c.delivered_at.is_(None), outbox_event.c.id > after)
-        return [(row[0], row[1]) for row in self._connection.execute(query.order_by(outbox_event.c.id).limit(limit))]
+        return [(row[0], row[1]) for row in self._connection.execute(_PENDING, {"after": after, "most": limit})]
 
     def pending_of(self, stream: str, limit: int) -> list[PublishedEvent]:
         """The undelivered events of one stream, lowest version first."""
-        query = (
-            select(*MAPPER.columns)
-            .where(
-                or_(outbox_event.c.subscription_id == stream, outbox_event.c.id == stream), outbox_event.c.delivered_at.is_(None)
-            )
-            .order_by(outbox_event.c.version, outbox_event.c.id)
-            .limit(limit)
-        )
-        found = [MAPPER.record(row) for row in self._connection.execute(query)]
+        found = [MAPPER.record(row) for row in self._connection.execute(_PENDING_OF, {"stream": stream, "most": limit})]
         return [one._replace(payload=json.loads(str(one.payload))) for one in found]
 
     def mark(self, ids: Sequence[str], at: datetime) -> None:
         """Write down that these were handed over; one that was marked before keeps its instant."""
-        query = update(outbox_event).where(
-            outbox_event.c.id.in_(key_list(self._connection, ids)), outbox_event.c.delivered_at.is_(None)
-        )
-        self._connection.execute(query.values(delivered_at=at))
+        self._connection.execute(_MARK, {"keys": ids, "at": at})
 
     def unmark(self, ids: Sequence[str]) -> int:
         """Make these undelivered again; returns how many had been delivered.
@@ -81,15 +89,12 @@ class Outbox:
         Raises:
             NotFound: names one that does not exist.
         """
-        those = outbox_event.c.id.in_(key_list(self._connection, ids))
-        found = set(self._connection.execute(select(outbox_event.c.id).where(those)).scalars())
+        found = set(self._connection.execute(_FOUND, {"keys": ids}).scalars())
         for id in ids:
             if id not in found:
                 raise NotFound("event", id)
-        query = update(outbox_event).where(those, outbox_event.c.delivered_at.is_not(None))
-        return self._connection.execute(query.values(delivered_at=None)).rowcount
+        return self._connection.execute(_UNMARK_THOSE, {"keys": ids}).rowcount
 
     def unmark_since(self, instant: datetime) -> int:
         """Make delivered events undelivered again that were written at this instant or later; returns how many."""
-        query = update(outbox_event).where(outbox_event.c.occurred_at >= instant, outbox_event.c.delivered_at.is_not(None))
-        return self._connection.execute(query.values(delivered_at=None)).rowcount
+        return self._connection.execute(_UNMARK_SINCE, {"since": instant}).rowcount

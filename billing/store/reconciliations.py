@@ -26,6 +26,7 @@ class Reconciliation(NamedTuple):
 
 
 MAPPER = Mapper(Reconciliation, reconciliation)
+_LAST = select(*MAPPER.columns).order_by(reconciliation.c.until.desc(), reconciliation.c.id.desc()).limit(1)
 
 
 class Reconciliations:
@@ -40,6 +41,5 @@ class Reconciliations:
 
     def last(self) -> Reconciliation | None:
         """The run that reached furthest; None before the first."""
-        newest = select(*MAPPER.columns).order_by(reconciliation.c.until.desc(), reconciliation.c.id.desc()).limit(1)
-        row = self._connection.execute(newest).first()
+        row = self._connection.execute(_LAST).first()
         return MAPPER.record(row) if row else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, or_, select
+from sqlalchemy import Connection, and_, bindparam, or_, select
 
 from billing.domain.refund import IN_FLIGHT, Refund, RefundState
 from billing.errors import InvariantBroken, NotFound
@@ -21,6 +21,24 @@ _update = MAPPER.picker(
     "id", "state", "checksum", "fence", "wire_count", "looks", "wake_at", "sent_at", "refusal", "cancellation_id", "moved_at"
 )
 _CANDIDATES = 16
+
+_ALL = select(*MAPPER.columns)
+_other = refund.alias()
+_is_ahead = or_(
+    _other.c.state.in_([state.value for state in IN_FLIGHT]),
+    and_(_other.c.state == "planned", _other.c.wake_at.is_not(None), _other.c.id < refund.c.id),
+)
+_queued = select(_other.c.id).where(_other.c.imp_uid == refund.c.imp_uid, _other.c.id != refund.c.id, _is_ahead).exists()
+_IS_FREE = and_(
+    refund.c.wake_at <= bindparam("now"),
+    refund.c.state.in_(bindparam("states", expanding=True)),
+    or_(refund.c.state != "planned", ~_queued),
+)
+_CLAIMABLE = select(refund.c.id, refund.c.imp_uid).where(_IS_FREE).order_by(refund.c.wake_at, refund.c.id).limit(_CANDIDATES)
+_FREE = _ALL.where(refund.c.id == bindparam("refund_id"), _IS_FREE).with_for_update()
+_LOCKED_OF = _ALL.where(refund.c.imp_uid == bindparam("imp_uid")).order_by(refund.c.id).with_for_update()
+_BY_KEY = _ALL.where(refund.c.request_key == bindparam("request_key"))
+_FIND = _ALL.where(refund.c.id == bindparam("refund_id"))
 
 
 class Refunds:
@@ -64,30 +82,16 @@ class Refunds:
         Args:
             imp_uid: only a refund of this payment.
         """
-        other = refund.alias()
-        is_ahead = or_(
-            other.c.state.in_([state.value for state in IN_FLIGHT]),
-            and_(other.c.state == "planned", other.c.wake_at.is_not(None), other.c.id < refund.c.id),
-        )
-        queued = select(other.c.id).where(other.c.imp_uid == refund.c.imp_uid, other.c.id != refund.c.id, is_ahead).exists()
-        free = [
-            refund.c.wake_at <= now,
-            refund.c.state.in_([state.value for state in states]),
-            or_(refund.c.state != "planned", ~queued),
-        ]
-        query = select(refund.c.id, refund.c.imp_uid).where(*free).order_by(refund.c.wake_at, refund.c.id).limit(_CANDIDATES)
-        if imp_uid is not None:
-            query = query.where(refund.c.imp_uid == imp_uid)
+        free: dict[str, object] = {"now": now, "states": [state.value for state in states]}
+        query = _CLAIMABLE if imp_uid is None else _CLAIMABLE.where(refund.c.imp_uid == imp_uid)
         if buckets != ALL_BUCKETS:
             own = select(invoice.c.id).where(invoice.c.bucket.between(buckets.start, buckets.stop - 1))
             query = query.where(refund.c.invoice_id.in_(own))
-        for found in self._connection.execute(query).all():
+        for found in self._connection.execute(query, free).all():
             # The payment before the refund, as everybody locks; what is asked under its lock stays true.
             if self._payments.lock(found.imp_uid, skips_locked=True) is None:
                 continue
-            row = self._connection.execute(
-                select(*MAPPER.columns).where(refund.c.id == found.id, *free).with_for_update()
-            ).first()
+            row = self._connection.execute(_FREE, {**free, "refund_id": found.id}).first()
             if row is not None:
                 return self._taken(MAPPER.record(row), now, lease_until)
         return None
@@ -105,12 +109,11 @@ class Refunds:
 
     def locked_of(self, imp_uid: str) -> list[Refund]:
         """Every refund of one payment, oldest first, locked until the transaction ends."""
-        query = select(*MAPPER.columns).where(refund.c.imp_uid == imp_uid).order_by(refund.c.id).with_for_update()
-        return [MAPPER.record(row) for row in self._connection.execute(query).all()]
+        return [MAPPER.record(row) for row in self._connection.execute(_LOCKED_OF, {"imp_uid": imp_uid}).all()]
 
     def by_key(self, request_key: str) -> Refund | None:
         """The refund this request made, None when it made none yet."""
-        row = self._connection.execute(select(*MAPPER.columns).where(refund.c.request_key == request_key)).first()
+        row = self._connection.execute(_BY_KEY, {"request_key": request_key}).first()
         return MAPPER.record(row) if row else None
 
     def find(self, wanted: str) -> Refund:
@@ -119,7 +122,7 @@ class Refunds:
         Raises:
             NotFound: there is none.
         """
-        row = self._connection.execute(select(*MAPPER.columns).where(refund.c.id == wanted)).first()
+        row = self._connection.execute(_FIND, {"refund_id": wanted}).first()
         if row is None:
             raise NotFound("refund", wanted)
         return MAPPER.record(row)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, bindparam, select
 
 from billing.domain.subscription import Subscription, SubscriptionState
 from billing.errors import InvariantBroken, NotFound
 from billing.store import bulk
-from billing.store.locking import in_buckets
+from billing.store.locking import Bucketed
 from billing.store.tables import subscription
 from plans.calendar import Interval, Unit
 
@@ -24,6 +24,18 @@ _MUTABLE = (
     "quantity", "state", "next_index", "due_at", "cancel_at_end", "version", "audit_head", "trial_end", "period_index",
     "period_start", "period_end", "canceled_at", "ended_at", "parked_reason",
 )  # fmt: skip
+
+_ALL = select(*subscription_columns)
+_DUE = Bucketed(
+    _ALL.where(subscription.c.due_at <= bindparam("now"))
+    .order_by(subscription.c.due_at, subscription.c.id)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True),
+    subscription.c.bucket,
+)
+_PAGE = _ALL.where(subscription.c.id > bindparam("after")).order_by(subscription.c.id).limit(bindparam("most"))
+_BY_KEY = _ALL.where(subscription.c.request_key == bindparam("request_key"))
+_LOCK = _ALL.where(subscription.c.id == bindparam("subscription_id")).with_for_update()
 
 _intervals: dict[tuple[int, str], Interval] = {}
 
@@ -64,23 +76,15 @@ class Subscriptions:
 
     def claim_due(self, now: datetime, limit: int, *, buckets: range) -> list[Subscription]:
         """Lock up to `limit` due subscriptions, oldest first, skipping those another worker holds."""
-        query = (
-            select(*subscription_columns)
-            .where(subscription.c.due_at <= now)
-            .order_by(subscription.c.due_at, subscription.c.id)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        return [subscription_of(row) for row in self._connection.execute(in_buckets(query, subscription.c.bucket, buckets)).all()]
+        return [subscription_of(row) for row in _DUE.run(self._connection, buckets, now=now, most=limit).all()]
 
     def page(self, after: str, limit: int) -> list[Subscription]:
         """Up to `limit` subscriptions whose id sorts after `after`, in that order."""
-        query = select(*subscription_columns).where(subscription.c.id > after).order_by(subscription.c.id).limit(limit)
-        return [subscription_of(row) for row in self._connection.execute(query)]
+        return [subscription_of(row) for row in self._connection.execute(_PAGE, {"after": after, "most": limit})]
 
     def by_key(self, request_key: str) -> Subscription | None:
         """The subscription that was asked for under this key."""
-        row = self._connection.execute(select(*subscription_columns).where(subscription.c.request_key == request_key)).first()
+        row = self._connection.execute(_BY_KEY, {"request_key": request_key}).first()
         return None if row is None else subscription_of(row)
 
     def lock(self, subscription_id: str) -> Subscription:
@@ -89,8 +93,7 @@ class Subscriptions:
         Raises:
             NotFound: there is none with this id.
         """
-        query = select(*subscription_columns).where(subscription.c.id == subscription_id).with_for_update()
-        row = self._connection.execute(query).first()
+        row = self._connection.execute(_LOCK, {"subscription_id": subscription_id}).first()
         if row is None:
             raise NotFound("subscription", subscription_id)
         return subscription_of(row)

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Connection, Select, and_, func, or_, select
 
 from billing.errors import NotFound
 from billing.store import shapes
-from billing.store.locking import key_list
+from billing.store.locking import is_one_of
 from billing.store.shapes import Json
 from billing.store.tables import (
     attempt,
@@ -249,10 +249,8 @@ class Views:
     def findings_of(self, ids: Sequence[str]) -> list[Json]:
         """These findings, oldest first."""
         with self._store.read() as tx:
-            query = (
-                select(finding).where(finding.c.id.in_(key_list(tx.connection, ids))).order_by(finding.c.found_at, finding.c.id)
-            )
-            return _all(tx.connection, query, shapes.finding)
+            query = select(finding).where(is_one_of(finding.c.id)).order_by(finding.c.found_at, finding.c.id)
+            return _all(tx.connection, query.params(keys=ids), shapes.finding)
 
     # --- events and attention --------------------------------------------------------------------
 

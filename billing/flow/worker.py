@@ -15,6 +15,7 @@ from billing.flow.refunding import Refunding
 from billing.flow.registration import Registration
 from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
+from billing.store.agenda import Due
 from billing.store.unit import Store
 
 
@@ -77,14 +78,14 @@ class Worker:
 
     def _lane(self, budget: _Budget) -> Counter[str]:
         counts: Counter[str] = Counter()
-        with self._store.read() as tx:
-            may_charge = self._policy.charges_at(tx.business_now)
+        due, may_charge = self._due()
         frozen: Frozen | None = None
         while may_charge and frozen is None and not self._charging.stopping.is_set():
-            opened = self._take(budget, "opened", self._renewal.open_due)
+            opened = self._take(budget, "opened", self._renewal.open_due) if due.subscriptions else 0
             counts["opened"] += opened
             try:
-                charged = self._charge(budget, counts)
+                # Frozen, it is asked whatever is due: it says so.
+                charged = self._charge(budget, counts) if opened or due.invoices or due.is_frozen else 0
             except Frozen as error:
                 # A freeze stops sends, never settlement: what is undecided is still looked up below.
                 frozen = error
@@ -93,8 +94,12 @@ class Worker:
                 break
             # A day's renewals take minutes, and what somebody waits for at a browser is heard of through the inbox.
             counts += self._heeding.heed(self._policy.batch)
-        counts += self._heeding.heed(self._policy.batch)
-        while not self._charging.stopping.is_set():
+            due, may_charge = self._due()
+        if due.notices or +counts:
+            counts += self._heeding.heed(self._policy.batch)
+        if +counts:
+            due, _ = self._due()  # what was done may have made more of it due
+        while due.attempts and not self._charging.stopping.is_set():
             size = budget.take("resolved", self._policy.batch)
             try:
                 verdicts = self._resolution.resolve(size) if size else []
@@ -106,11 +111,18 @@ class Worker:
             budget.give_back("resolved", size - len(verdicts))
             if not verdicts:
                 break
-        while not self._charging.stopping.is_set() and self._refund(budget, counts):
+        if +counts:
+            due, _ = self._due()
+        while due.refunds and not self._charging.stopping.is_set() and self._refund(budget, counts):
             pass
         if frozen is not None:
             raise frozen
         return +counts
+
+    def _due(self) -> tuple[Due, bool]:
+        """What a step can be taken for, and whether the hour allows charging: an idle pass costs this and no more."""
+        with self._store.read() as tx:
+            return tx.agenda.due(tx.now, tx.business_now), self._policy.charges_at(tx.business_now)
 
     def _charge(self, budget: _Budget, counts: Counter[str]) -> int:
         size = budget.take("charged", self._policy.batch)

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
 from billing.ports import Clock, NewId
+from billing.store.agenda import Agenda
 from billing.store.attempts import Attempts
 from billing.store.audit import AuditTrail
 from billing.store.catalog import Catalog
@@ -43,6 +44,7 @@ class Tx:
         self.connection = connection
         self._store = store
         self.new_id = store.new_id
+        self.agenda = Agenda(connection)
         self.attempts = Attempts(connection)
         self.audit = AuditTrail(connection, store.new_id)
         self.catalog = Catalog(connection)

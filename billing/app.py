@@ -219,10 +219,10 @@ class Billing:
             InvariantBroken: no identity, one of another mode or account, or a copy.
             SettingsError: the instance secret cannot be used.
         """
-        is_on_new_timeline = self._vouching.recognised().is_on_new_timeline
         with self.store.read() as tx:
+            found = self._vouching.seen(tx)
             assert_guarded(tx.connection)
-        if is_on_new_timeline:
+        if self._vouching.recognised(found).is_on_new_timeline:
             self.restore.follow()
 
     def renew(self, limit: int | None = None) -> Counter[str]:

@@ -42,7 +42,7 @@ class Founding:
                 tx.audit.flush()
 
         self._store.run(work)
-        return self._vouching.recognised().identity
+        return self._vouching.recognised(self.standing()).identity
 
     def identity(self) -> Identity:
         """This database's identity, compared with the settings and the place it stands in.

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from billing.domain.booking import ENGINE
 from billing.domain.events import AuditEntry, Event
@@ -37,7 +38,7 @@ from billing.flow.poison import POISON
 from billing.flow.settlement import Settlement
 from billing.ports import Gateway, PaymentPage
 from billing.redaction import redacted
-from billing.store.identity import STRANGERS, Freeze
+from billing.store.identity import STRANGERS, Freeze, Identity
 from billing.store.payments import Payment
 from billing.store.reconciliations import Reconciliation as Run
 from billing.store.unit import Store, Tx
@@ -53,6 +54,14 @@ TIMES_READ_MAX = 3
 
 AdoptRefunds = Callable[[Sequence[str]], Sequence[Refund]]
 """Takes over what was given back at the PG of these payments (`imp_uid`); what it cannot take over becomes a finding."""
+
+
+class _Beginning(NamedTuple):
+    """What a run begins with: the instant, the run before it, and whose ledger this is."""
+
+    at: datetime
+    last: Run | None
+    identity: Identity | None
 
 
 @dataclass(slots=True)
@@ -85,21 +94,25 @@ class Reconciliation:
         Raises:
             GatewayError: the PG could not be asked, and this process has never compared: nothing may be charged yet.
         """
-        if self._has_run and not self._is_due():
+        begun = self._begun()
+        if self._has_run and not self._is_due(begun):
             return None
         try:
-            return self.reconcile()
+            return self._run(begun, None, None, None)
         except GatewayError as error:
             if not self._has_run:
                 raise
             log.warning("reconciliation failed, tried again with the next pass: %s", error)
             return None
 
-    def _is_due(self) -> bool:
+    def _begun(self) -> _Beginning:
         with self._store.read() as tx:
-            last = tx.reconciliations.last()
-            # A run "in the future" is a clock that was set back.
-            return last is None or not tx.now - self._policy.patience.reconcile_every < last.finished_at <= tx.now
+            return _Beginning(tx.now, tx.reconciliations.last(), tx.controls.identity())
+
+    def _is_due(self, begun: _Beginning) -> bool:
+        at, last, _ = begun
+        # A run "in the future" is a clock that was set back.
+        return last is None or not at - self._policy.patience.reconcile_every < last.finished_at <= at
 
     def reconcile(self, since: datetime | None = None, until: datetime | None = None, *, actor: str | None = None) -> Report:
         """Compare every record of the PG that moved in [since, until) with our rows.
@@ -121,8 +134,10 @@ class Reconciliation:
         for name, at in (("--from", since), ("--to", until)):
             if at is not None and at.tzinfo is None:
                 raise RuleError(name, "has no offset", "write for example 2026-01-31T10:00+09:00")
-        with self._store.read() as tx:
-            started, last, identity = tx.now, tx.reconciliations.last(), tx.controls.identity()
+        return self._run(self._begun(), since, until, actor)
+
+    def _run(self, begun: _Beginning, since: datetime | None, until: datetime | None, actor: str | None) -> Report:
+        started, last, identity = begun
         if identity is None:
             raise InvariantBroken("this database has no identity yet; run `billing init`")
         overlap = self._policy.patience.overlap(is_first=not self._has_run)
@@ -359,7 +374,7 @@ class Reconciliation:
         """
 
         def work(tx: Tx) -> Report:
-            self._close_resolved(tx)
+            unexplained = self._close_resolved(tx)
             if last is None or since <= last.until <= until:
                 counted = (len(tally.seen), len(tally.settled) + len(tally.adopted), len(tally.new))
                 tx.reconciliations.insert(Run(tx.new_id(), since, until, started, tx.now, *counted))
@@ -376,7 +391,7 @@ class Reconciliation:
                 tuple(tally.settled),
                 tuple(tally.adopted),
                 tuple(tally.new),
-                tuple(tx.findings.unexplained()),
+                tuple(unexplained),
                 switch is not None and switch.is_frozen,
             )
 
@@ -386,17 +401,18 @@ class Reconciliation:
             log.warning("reconciled: %d settled, %d adopted, %d found, %d unexplained", *counts)
         return report
 
-    def _close_resolved(self, tx: Tx) -> None:
-        """Explain the findings our rows have caught up with."""
+    def _close_resolved(self, tx: Tx) -> list[Finding]:
+        """Explain the findings our rows have caught up with; returns those that are left."""
         waiting = tx.findings.unexplained()
         if not waiting:
-            return
+            return []
         attempts = {one.merchant_uid: one for one in tx.attempts.by_uids([one.merchant_uid for one in waiting])}
         payments = tx.payments.by_imp_uids([one.imp_uid for one in waiting])
         balances = {imp_uid: _balance(one) for imp_uid, one in payments.items()}
         done = [one.id for one in waiting if is_resolved(one, Known(attempts.get(one.merchant_uid), balances.get(one.imp_uid)))]
         if done:
             tx.findings.explain(done, at=tx.now, by=ENGINE, explanation="our books have it now")
+        return [one for one in waiting if one.id not in done]
 
 
 def _balance(payment: Payment) -> Balance:

@@ -54,17 +54,16 @@ class Vouching:
             SettingsError: the file of the instance secret cannot be used.
         """
         with self._store.read() as tx:
-            return self._checked(tx)
+            return self.seen(tx)
 
-    def recognised(self) -> Standing:
-        """The same, and what an earlier version left blank is written down: from then on a copy is told apart."""
-        found = self.standing()
+    def recognised(self, found: Standing) -> Standing:
+        """What `seen` found, and what an earlier version left blank is written down: from then on a copy is told apart."""
         if not self._is_blank(found):
             return found
         self.instance.make()
 
         def work(tx: Tx) -> None:
-            here = self._checked(tx)
+            here = self.seen(tx)
             if self._is_blank(here):
                 self.place(tx, here.identity)
                 tx.audit.note(
@@ -81,7 +80,7 @@ class Vouching:
         Raises:
             InvariantBroken: also on a new timeline nobody compared with the PG yet; the next pass does.
         """
-        found = self._checked(tx)
+        found = self.seen(tx)
         if found.is_on_new_timeline:
             raise InvariantBroken(
                 "the database server began a new timeline; run `billing renew`: it asks the PG what was lost first"
@@ -105,7 +104,8 @@ class Vouching:
         if identity.api_key_fp != self.fingerprint:
             raise InvariantBroken("this database belongs to another PG account; check BILLING_IMP_KEY and BILLING_DATABASE_URL")
 
-    def _checked(self, tx: Tx) -> Standing:
+    def seen(self, tx: Tx) -> Standing:
+        """What `standing` returns, or raises, in the caller's transaction."""
         one = tx.controls.identity()
         if one is None:
             raise InvariantBroken("this database has no identity yet; run `billing init`")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
+from typing import NamedTuple
 
 from billing.domain.policy import Policy
 from billing.errors import BillingError, Frozen
@@ -57,17 +58,19 @@ class Worker:
         Raises:
             Frozen, GatewayError, DatabaseUnavailable: the pass stopped there; what was done stays done.
         """
-        total = self._passed(_Budget(limit))
-        self._registration.sweep()
+        first = self._seen()
+        total = self._passed(_Budget(limit), first)
+        if first.due.cards:
+            self._registration.sweep()
         return total
 
-    def _passed(self, budget: _Budget) -> Counter[str]:
+    def _passed(self, budget: _Budget, first: _Sight) -> Counter[str]:
         if self._lanes == 1:
-            return self._lane(budget)
+            return self._lane(budget, first)
         total: Counter[str] = Counter()
         with ThreadPoolExecutor(self._lanes, thread_name_prefix="lane") as pool:
             failures: list[BillingError] = []
-            for future in [pool.submit(self._lane, budget) for _ in range(self._lanes)]:
+            for future in [pool.submit(self._lane, budget, first) for _ in range(self._lanes)]:
                 try:
                     total += future.result()
                 except BillingError as error:
@@ -76,53 +79,57 @@ class Worker:
             raise failures[0]
         return total
 
-    def _lane(self, budget: _Budget) -> Counter[str]:
+    def _lane(self, budget: _Budget, first: _Sight) -> Counter[str]:
         counts: Counter[str] = Counter()
-        due, may_charge = self._due()
+        done, due, may_charge = 0, first.due, first.may_charge
+
+        def looked() -> Due:
+            """What is due; looked at again once anything was done, because that may have made more due."""
+            nonlocal done, due
+            if counts.total() != done:
+                done, due = counts.total(), self._seen().due
+            return due
+
         frozen: Frozen | None = None
         while may_charge and frozen is None and not self._charging.stopping.is_set():
-            opened = self._take(budget, "opened", self._renewal.open_due) if due.subscriptions else 0
+            opened = self._take(budget, "opened", self._renewal.open_due) if looked().subscriptions else 0
             counts["opened"] += opened
             try:
                 # Frozen, it is asked whatever is due: it says so.
                 charged = self._charge(budget, counts) if opened or due.invoices or due.is_frozen else 0
             except Frozen as error:
                 # A freeze stops sends, never settlement: what is undecided is still looked up below.
-                frozen = error
+                frozen, done = error, -1  # how far it came nobody knows: look again
                 break
             if not opened and not charged:
                 break
             # A day's renewals take minutes, and what somebody waits for at a browser is heard of through the inbox.
+            if looked().notices:
+                counts += self._heeding.heed(self._policy.batch)
+        if looked().notices:
             counts += self._heeding.heed(self._policy.batch)
-            due, may_charge = self._due()
-        if due.notices or +counts:
-            counts += self._heeding.heed(self._policy.batch)
-        if +counts:
-            due, _ = self._due()  # what was done may have made more of it due
-        while due.attempts and not self._charging.stopping.is_set():
+        while looked().attempts and not self._charging.stopping.is_set():
             size = budget.take("resolved", self._policy.batch)
             try:
                 verdicts = self._resolution.resolve(size) if size else []
             except Frozen as error:
                 # One that may not be sent must not hide what refunds came to, either.
-                frozen = error
+                frozen, done = error, -1
                 break
             counts.update(one.name for one in verdicts)
             budget.give_back("resolved", size - len(verdicts))
             if not verdicts:
                 break
-        if +counts:
-            due, _ = self._due()
-        while due.refunds and not self._charging.stopping.is_set() and self._refund(budget, counts):
+        while looked().refunds and not self._charging.stopping.is_set() and self._refund(budget, counts):
             pass
         if frozen is not None:
             raise frozen
         return +counts
 
-    def _due(self) -> tuple[Due, bool]:
-        """What a step can be taken for, and whether the hour allows charging: an idle pass costs this and no more."""
+    def _seen(self) -> _Sight:
+        """One glance at the agenda: an idle pass costs this and no more."""
         with self._store.read() as tx:
-            return tx.agenda.due(tx.now, tx.business_now), self._policy.charges_at(tx.business_now)
+            return _Sight(tx.agenda.due(tx.now, tx.business_now), self._policy.charges_at(tx.business_now))
 
     def _charge(self, budget: _Budget, counts: Counter[str]) -> int:
         size = budget.take("charged", self._policy.batch)
@@ -144,6 +151,13 @@ class Worker:
         done = step(size) if size else 0
         budget.give_back(what, size - done)
         return done
+
+
+class _Sight(NamedTuple):
+    """What steps can be taken for, and whether the hour allows charging."""
+
+    due: Due
+    may_charge: bool
 
 
 class _Budget:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, bindparam, exists, select
 
-from billing.store.tables import attempt, freeze, invoice, refund, subscription, webhook_inbox
+from billing.store.tables import attempt, billing_key, freeze, invoice, refund, subscription, webhook_inbox
 
 
 class Due(NamedTuple):
@@ -18,6 +18,7 @@ class Due(NamedTuple):
     notices: bool
     attempts: bool
     refunds: bool
+    cards: bool
     is_frozen: bool
 
 
@@ -31,6 +32,7 @@ _DUE = select(
     _at(webhook_inbox.c.wake_at, "now"),
     _at(attempt.c.wake_at, "now"),
     _at(refund.c.wake_at, "now"),
+    exists().where(billing_key.c.state.in_(["pending", "retired"]), billing_key.c.created_at <= bindparam("now")),
     exists().where(freeze.c.is_frozen),
 )
 

@@ -49,7 +49,6 @@ class Received(NamedTuple):
 
 
 MAPPER = Mapper(Received, webhook_inbox)
-_INSERTS: dict[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 
 _conclude = MAPPER.picker("id", "looks", "wake_at", "settled_at", "outcome")
 _IS_DUE = webhook_inbox.c.wake_at <= bindparam("now")
@@ -62,6 +61,26 @@ _DUE = (
     .with_for_update(skip_locked=True, of=webhook_inbox)
 )
 _KNOWN_DUE = _DUE.where(exists().where(attempt.c.merchant_uid == webhook_inbox.c.merchant_uid))
+_QUIET = bindparam("quiet_since", type_=webhook_inbox.c.wake_at.type)
+_SLEEPS = webhook_inbox.c.wake_at.is_(None) & (webhook_inbox.c.settled_at <= _QUIET)
+
+
+def _put(insert: Any) -> Any:
+    """Write a notice, or count its repetition: what the row would have held is at hand as `excluded`."""
+    one, new = webhook_inbox.c, insert.excluded
+    return insert.on_conflict_do_update(
+        index_elements=["dedupe_key"],
+        set_={
+            "times_received": one.times_received + 1,
+            "last_received_at": new.last_received_at,
+            "source_ip": new.source_ip,
+            "wake_at": case((_SLEEPS, new.wake_at), else_=one.wake_at),
+            "looks": case((_SLEEPS, 0), else_=one.looks),
+        },
+    ).returning(*MAPPER.columns)
+
+
+_PUTS = {"postgresql": _put(postgresql.insert(webhook_inbox)), "sqlite": _put(sqlite.insert(webhook_inbox))}
 _WAKE = (
     update(webhook_inbox)
     .where(is_one_of(webhook_inbox.c.id))
@@ -82,21 +101,9 @@ class Inbox:
             id: its id if it is new.
             quiet: a notice concluded less than this ago is only counted; later it is looked at once more.
         """
-        one = webhook_inbox.c
         new = Received(id, notice.dedupe_key, notice.imp_uid, notice.merchant_uid, notice.status, source_ip, at, at, wake_at=at)
-        statement = _INSERTS[self._connection.dialect.name](webhook_inbox).values(**MAPPER.row(new))
-        sleeps = one.wake_at.is_(None) & (one.settled_at <= at - quiet)
-        written = statement.on_conflict_do_update(
-            index_elements=["dedupe_key"],
-            set_={
-                "times_received": one.times_received + 1,
-                "last_received_at": at,
-                "source_ip": source_ip,
-                "wake_at": case((sleeps, at), else_=one.wake_at),
-                "looks": case((sleeps, 0), else_=one.looks),
-            },
-        ).returning(*MAPPER.columns)
-        return MAPPER.record(self._connection.execute(written).one())
+        row = {**MAPPER.row(new), "quiet_since": at - quiet}
+        return MAPPER.record(self._connection.execute(_PUTS[self._connection.dialect.name], row).one())
 
     def is_due(self, now: datetime) -> bool:
         """True when a notice waits for a look."""

@@ -25,6 +25,15 @@ _update = MAPPER.picker(
     "id", "state", "moved_at", "next_attempt_at", "collection", "declines", "attempts_planned", "first_failed_at"
 )
 _NUMBERS = "invoice"
+
+
+def _counted(insert: Any) -> Any:
+    """Add to the counter, or begin it, and return where it stands now."""
+    grown = {"value": counter.c.value + insert.excluded.value}
+    return insert.on_conflict_do_update(index_elements=["name"], set_=grown).returning(counter.c.value)
+
+
+_COUNTED = {"postgresql": _counted(postgresql.insert(counter)), "sqlite": _counted(sqlite.insert(counter))}
 _ALL = select(*MAPPER.columns)
 _PAIRS = select(*MAPPER.columns, *subscription_columns).join(subscription, subscription.c.id == invoice.c.subscription_id)
 _IS_DUE = invoice.c.next_attempt_at <= bindparam("now")
@@ -67,10 +76,8 @@ class Invoices:
 
     def next_numbers(self, count: int) -> range:
         """Take `count` invoice numbers without a gap: the counter's row stays locked until the commit."""
-        upsert = postgresql.insert if self._connection.dialect.name == "postgresql" else sqlite.insert
-        first = upsert(counter).values(name=_NUMBERS, value=count)
-        grown = first.on_conflict_do_update(index_elements=["name"], set_={"value": counter.c.value + first.excluded.value})
-        last: int = self._connection.execute(grown.returning(counter.c.value)).scalar_one()
+        grown = _COUNTED[self._connection.dialect.name]
+        last: int = self._connection.execute(grown, {"name": _NUMBERS, "value": count}).scalar_one()
         return range(last - count + 1, last + 1)
 
     def insert(self, invoices: Sequence[Invoice], lines: dict[str, Sequence[InvoiceLine]]) -> None:

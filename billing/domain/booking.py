@@ -305,9 +305,12 @@ def _failed(attempt: ChargeAttempt, case: Case, pen: Pen, of: DeclineClass, ladd
 def dunned(invoice: Invoice, pen: Pen, of: DeclineClass, ladder: Ladder, now: datetime) -> Invoice:
     """The open invoice after a failure of class `of`, with the subscription moved along.
 
+    An invoice that is settled meanwhile, by an earlier number the PG approved late, stays as it is.
     A subscription that was stopped while the charge was under way owes nothing: its invoice is void.
     A first payment that failed is not tried again by itself: its customer is at the screen, and tries another card.
     """
+    if invoice.state is not InvoiceState.OPEN:
+        return invoice
     if pen.subscription.state in OVER:
         return closed(invoice, InvoiceState.VOID, pen, now)
     first_failed_at = invoice.first_failed_at or now

@@ -123,7 +123,7 @@ class Settlement:
         try:
             verdicts = self._store.run(work(attempts))
         except (*POISON, InvariantBroken):
-            if len(attempts) == 1:
+            if len(attempts) == 1 and not fences:
                 raise
             log.exception("a batch of %d could not be booked; booking one by one", len(attempts))
             verdicts = self._one_by_one(attempts, work)

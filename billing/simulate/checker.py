@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from hashlib import sha256
 from typing import Any
 
-from billing.simulate.doorman import Answered, Arrival, Doorman, Send, stem
+from billing.simulate.doorman import Answered, Arrival, Doorman, Send, Sender, stem
 
 _KST = timezone(timedelta(hours=9))
 _LIVE = "('planned', 'sending', 'unknown', 'mismatch')"
@@ -101,10 +101,14 @@ class Checker:
         """See `Doorman.arrives`."""
         return self.doorman.arrives(parcel)
 
-    def served(self, arrival: Arrival | None, answer: Answered | None) -> None:
+    def heard(self, parcel: Send, answer: Answered, by: Sender) -> None:
+        """See `Doorman.heard`."""
+        self.doorman.heard(parcel, answer, by)
+
+    def served(self, arrival: Arrival | None, answer: Answered | None) -> None:  # noqa: ARG002 (what it said is `heard`)
         """See `Doorman.served`; the mirror learns first what the PG has just done."""
         self.mirror()
-        self.doorman.served(arrival, answer)
+        self.doorman.served(arrival)
 
     def mirror(self) -> None:
         """Bring the mirror of the PG's ledger up to date."""

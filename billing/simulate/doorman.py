@@ -50,6 +50,13 @@ class Answered(Protocol):
     def headers(self) -> Any: ...
 
 
+class Sender(Protocol):
+    """The process that asked."""
+
+    @property
+    def has_failed(self) -> bool: ...
+
+
 @dataclass(slots=True)
 class Arrival:
     """One charge at the PG: what is wrong with it if it is let in, and whether it runs still."""
@@ -90,7 +97,7 @@ class Doorman:
         """Order number and instant of what only a proxy's copy brought about."""
         self._running: defaultdict[str, list[Arrival]] = defaultdict(list)
         self._days: dict[tuple[str, int], str] = {}
-        self._not_before: dict[str, float] = {}
+        self._not_before: dict[str, tuple[float, Sender]] = {}
         self._restored_at = 0.0
 
     def forgets(self) -> None:
@@ -113,14 +120,17 @@ class Doorman:
         self._running[stem(uid)].append(arrival)
         return arrival
 
-    def served(self, arrival: Arrival | None, answer: Answered | None) -> None:
+    def heard(self, parcel: Send, answer: Answered, by: Sender) -> None:
+        """An answer reached its sender. One that asks for patience binds everybody, once its sender lived to write it down."""
+        if parcel.path == CHARGE and answer.status == 429:
+            until = self._now() + float(answer.headers.get("retry-after", 0))
+            self._not_before[json.loads(parcel.body)["merchant_uid"]] = (until, by)
+
+    def served(self, arrival: Arrival | None) -> None:
         """The PG is done with it, and the mirror knows what came of it."""
         if arrival is None:
             return
         self._running[stem(arrival.uid)].remove(arrival)
-        if answer is not None and answer.status == 429:
-            wait = float(answer.headers.get("retry-after", 0))
-            self._not_before[arrival.uid] = self._now() + wait
         left_a_record = self._db.execute(
             "SELECT 1 FROM pg_payment WHERE merchant_uid = ? AND abs(started_at - ?) < 1e-6", (arrival.uid, arrival.at)
         )
@@ -149,8 +159,9 @@ class Doorman:
         yield from self._still_wanted(uid, subscription_id, seconds(sent_at))
         if trigger == "automatic" and sent_at is not None:
             yield from self._one_a_day(uid, subscription_id, seconds(sent_at))
-        if arrival.at < self._not_before.get(uid, 0.0) and not parcel.is_late:
-            yield f"I19: {uid} arrived {self._not_before[uid] - arrival.at:.0f} s before the PG said it may"
+        until, by = self._not_before.get(uid, (0.0, None))
+        if by is not None and not by.has_failed and not parcel.is_late and arrival.at < until:
+            yield f"I19: {uid} arrived {until - arrival.at:.0f} s before the PG said it may"
 
     def _one_at_a_time(self, arrival: Arrival) -> Iterator[str]:
         """I8: two requests of one invoice are never at the PG together. Breaks when something is sent again too early."""

@@ -173,7 +173,7 @@ class Life:
         for _ in range(2):
             last = self.workers[0]
             last.actor = self.stage.enters(last.name, partial(self._pass, last))
-            self.stage.run_until(self.stage.seconds + 1200.0)
+            self.stage.run_until(self.stage.seconds + 600.0)
         self.host.catches_up()
         self.stage.run_until(self.stage.seconds + 60.0)
         self.checker.look_at_rest()
@@ -274,6 +274,7 @@ class Life:
             self.trace.count("deaths")
             raise
         except BillingError as error:
+            self.stage.turn()[0].has_failed = True
             self.trace.count(f"said {type(error).__name__}")
             self.tell(process.name, f"{what}: {error}")
             return error

@@ -26,6 +26,8 @@ class Actor:
     def __init__(self, stage: Stage, name: str, work: Callable[[], object]) -> None:
         self.name = name
         self.is_over = False
+        self.has_failed = False
+        """It died, or ended with an error: what it heard last may be written nowhere."""
         self._turn = 0
         self._stage = stage
         self._greenlet = greenlet(self._run, stage.hub)
@@ -35,6 +37,7 @@ class Actor:
         try:
             self._work()
         except Died:
+            self.has_failed = True
             self._stage.tell(self.name, "is dead")
         finally:
             self.is_over = True

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from billing.sandbox import ConnectionLost, ConnectionRefused, Sandbox
 from billing.sandbox.wire import Answer
-from billing.simulate.stage import Stage
+from billing.simulate.stage import Actor, Stage
 from billing.simulate.trace import Trace
 
 READ_SECONDS = 75.0
@@ -54,7 +54,7 @@ class Parcel:
     sent_at: float
     is_copy: bool = False
     is_late: bool = False
-    waiter: tuple[Any, int] | None = None
+    waiter: tuple[Actor, int] | None = None
     answer: Answer | None = None
 
     @property
@@ -68,6 +68,10 @@ class Watcher(Protocol):
 
     def arrives(self, parcel: Parcel) -> object:
         """The PG is about to serve `parcel`; what this returns is given back to `served`."""
+        ...
+
+    def heard(self, parcel: Parcel, answer: Answer, by: Actor) -> None:
+        """Its answer reached the process that asked, whole."""
         ...
 
     def served(self, arrival: Any, answer: Answer | None) -> None:
@@ -132,6 +136,8 @@ class Wire:
         if mishap == "garbled":
             return Answer(came.status, came.headers, came.body[: len(came.body) // 2])
         answer: Answer = came
+        if is_money:
+            self.watcher.heard(parcel, answer, stage.turn()[0])
         return answer
 
     def calm(self) -> None:

@@ -146,6 +146,13 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass
+class Client:
+    """Who asked."""
+
+    has_failed: bool
+
+
 class Door:
     """A charge that is just being made, in the books and on the wire; doctor either before it arrives."""
 
@@ -166,7 +173,7 @@ class Door:
     def charge(self, **changes: Any) -> Charge:
         return Charge(json.dumps(self.order | changes).encode(), {"authorization": f"Bearer {self.token}"}, self.now)
 
-    def lets_in(self, parcel: Charge, answer: Answer | None = None) -> list[str]:
+    def lets_in(self, parcel: Charge) -> list[str]:
         """It arrives and leaves a record; returns what was broken."""
         arrival = self.checker.doorman.arrives(parcel)
         assert arrival is not None
@@ -180,7 +187,7 @@ class Door:
                 arrival.at,
             ),
         )
-        self.checker.doorman.served(arrival, answer or Answer())
+        self.checker.doorman.served(arrival)
         return self.checker.broken
 
 
@@ -269,9 +276,13 @@ def test_a_second_charge_on_one_day_is_named(doctored: Shop, door: Door) -> None
     assert any(one.startswith("I14:") for one in broken), broken
 
 
-def test_who_was_asked_to_wait_waits(door: Door) -> None:
-    """I19: Retry-After is a promise to keep."""
+@pytest.mark.parametrize("is_forgotten", [False, True])
+def test_who_was_asked_to_wait_waits(door: Door, *, is_forgotten: bool) -> None:
+    """I19: Retry-After binds everybody, unless whoever heard it died with it."""
     door.db.execute("UPDATE billing_attempt SET wire_count = 2 WHERE merchant_uid = ?", (door.uid,))
-    door.lets_in(door.charge(), Answer(429, {"retry-after": "60"}))
+    door.lets_in(door.charge())
+    door.checker.heard(door.charge(), Answer(429, {"retry-after": "60"}), Client(is_forgotten))
 
-    assert any(one.startswith("I19:") for one in door.lets_in(door.charge())), door.checker.broken
+    broken = door.lets_in(door.charge())
+
+    assert any(one.startswith("I19:") for one in broken) is not is_forgotten

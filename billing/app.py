@@ -176,7 +176,9 @@ class Billing:
             lanes=self._lanes,
         )
         self.customers = Customers(self.store, settings.time_zone)
-        self._subscribing = Subscribing(self.store, self._renewal, self.charging, self.policy)
+        self._subscribing = Subscribing(
+            self.store, self._renewal, self.charging, self.policy, compare=self.reconciliation.keep_up
+        )
         self.subscriptions = Subscriptions(self._subscribing, Stopping(self.store), check=self.check)
         self.invoices = Closing(self.store)
         self.events = Delivery(self.store)

@@ -451,6 +451,24 @@ def test_a_pg_that_cannot_be_asked_keeps_a_new_timeline_waiting(world: World) ->
     assert len(world.pg.arrivals()) == 1
 
 
+def test_a_subscription_asked_for_again_after_a_restore_is_not_charged_before_the_list_is_compared(world: World) -> None:
+    """The new one has a new order number: no probe finds what the forgotten one has paid."""
+    mina = world.customer()
+    backup = backup_of(world)
+    world.app.subscriptions.start(mina, "pro-monthly", request_key="order-17", actor="host")
+    arrivals = world.pg.arrivals()
+    assert len(arrivals) == 1
+    put_back(world, backup)
+
+    again = world.app.subscriptions.start(mina, "pro-monthly", request_key="order-17", actor="host")
+
+    assert [one.name for one in again.verdicts] == ["not_tried"]
+    assert world.pg.arrivals() == arrivals
+    freeze = world.app.controls.freeze()
+    assert freeze is not None
+    assert freeze.is_frozen
+
+
 def stray_charge(world: World) -> str:
     """Somebody charges under a number of ours that nothing here can derive; returns it."""
     identity = world.app.controls.identity()

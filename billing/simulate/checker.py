@@ -151,7 +151,7 @@ class Checker:
 
     def ruled(self, imp_uid: str) -> None:
         """A human ruled this payment to be given back, so that the invoice may be charged again."""
-        self._db.execute("UPDATE pg_payment SET excuse = 'ruled' WHERE imp_uid = ?", (imp_uid,))
+        self._db.execute("UPDATE pg_payment SET excuse = coalesce(excuse, 'ruled') WHERE imp_uid = ?", (imp_uid,))
 
     def forgets(self) -> None:
         """The database was put back to an older state, and may know less than it did."""

@@ -269,7 +269,6 @@ SECOND_BELTS: dict[str, str] = {
     "billing_attempt_state_known_check": "an unknown state has no arrow that leads to it, and no attempt begins in one",
     "billing_refund_state_known_check": "an unknown state has no arrow that leads to it, and no refund begins in one",
     "gate": "who sends late still sends with its own token, and nobody else may send before that token is dead",
-    "fence": "a stale holder finds its attempt in another state when it arms, and the row is armed under lock",
     "lease": "who takes an attempt from a living holder may only look it up: dead-proof stands before every other send",
     "canary": "the simulated network has no look-up that is blind; tests/fault/test_blind.py has",
     "two-looks": "dead-proof takes longer than the simulated PG ever hides a record",

@@ -112,10 +112,9 @@ def paid_invoice(invoice: Invoice, pen: Pen, *, at: datetime, imp_uid: str | Non
             "period_end": invoice.period_end,
             "next_index": max(one.next_index, invoice.period_index + 1),
         }
-    if one.state not in OVER and one.state is not SubscriptionState.PAUSED:
+    if is_newest and one.state not in OVER and one.state is not SubscriptionState.PAUSED:
         is_renewal = one.state is SubscriptionState.ACTIVE and invoice.period_index > 0
-        if is_newest:
-            changes |= {"state": SubscriptionState.ACTIVE, "due_at": changes.get("period_end", one.period_end)}
+        changes |= {"state": SubscriptionState.ACTIVE, "due_at": changes.get("period_end", one.period_end)}
         topic = "subscription.renewed" if is_renewal else "subscription.activated"
         pen.tell(topic, period_index=invoice.period_index, period_end=str(invoice.period_end))
     pen.subscription = one._replace(**changes)

@@ -227,9 +227,11 @@ def test_money_for_an_older_invoice_makes_no_later_period_due(world: World) -> N
     world.pg.fault("decline")
     world.at("2024-03-31 10:00").tick()
     late = world.attempts(mina)[1].merchant_uid
+    before = world.topics(mina)
     world.at("2024-04-01 11:00").app.settle([late])
     assert [one.state.value for one in world.invoices(mina)] == ["paid", "paid", "open"]
     assert world.subscription(mina).state is S.PAST_DUE
+    assert world.topics(mina)[len(before) :] == ["invoice.paid"], "nobody is told of a renewal that was none"
 
     world.days(2)
     assert len(world.invoices(mina)) == 3

@@ -7,7 +7,12 @@
     refunding.request           money back: plan, arm, wire ≈≈≈, look ≈≈≈
     refund_settlement.settle    how refunds ended, and what was cancelled at the PG: look ≈≈≈, lock, judge, book
 
-    worker.renew                one pass: all of these until nothing is due
+    heeding.heed                notices somebody sent → settlement, refund_settlement
+    reconciliation.keep_up      the PG's own list against the books: look ≈≈≈ → settlement, refund_settlement, findings
+    restoring.adopt             what a restored database forgot: look ≈≈≈ → rows, then settlement
+    delivery.deliver            what the host is told
+
+    worker.renew                one pass: the roads of charges, notices and refunds until nothing is due
 
 ≈≈≈ is the wire; no transaction is open while it lasts. `charging` is the only caller of `gateway.charge`,
 `refunding` of `gateway.cancel`; `settlement` and `refund_settlement` alone book how it ended. The drawing with

@@ -32,7 +32,7 @@ class AttemptState(StrEnum):
     REJECTED = "rejected"  # refused without a record at the PG
     MISMATCH = "mismatch"  # paid, but a field differs: a human decides, nothing else moves
     SURPLUS = "surplus"  # paid, but the invoice was settled or void already: money to give back
-    VOID = "void"  # proven never to have reached the PG, and no longer wanted
+    VOID = "void"  # proven never to have reached the PG, and no longer wanted; or a window nobody paid in
 
 
 S = AttemptState
@@ -60,9 +60,23 @@ class Way(StrEnum):
 
     KEY = "key"  # POST /subscribe/payments/again
     WINDOW = "window"  # the buyer pays in the browser
-    ISSUE = "issue"  # the window registers a card, amount 0
+    ISSUE = "issue"  # the window registers a card at a PG that charges for it at once
     ONETIME = "onetime"  # key-in, nothing kept
     ONETIME_KEY = "onetime_key"  # key-in, charged and the key kept
+
+
+BROWSER_WAYS = frozenset({Way.WINDOW, Way.ISSUE})
+"""The buyer's browser sends: armed means that a window may be open, and only time says that it is not."""
+
+KEEPS_NO_CARD = frozenset({Way.WINDOW, Way.ONETIME})
+"""Such an attempt names no card, and neither does its record."""
+
+
+REOPENED: dict[AttemptState, frozenset[AttemptState]] = {
+    # Under the same number: should the first window be paid after all, the PG refuses to open another for it.
+    S.VOID: frozenset({S.SENDING}),
+}
+"""Arrows of windows alone, beside `ARROWS`. Source: PortOne V1 SDK (a merchant_uid that was paid is refused, F1002)."""
 
 
 class Trigger(StrEnum):
@@ -118,13 +132,16 @@ class ChargeAttempt(NamedTuple):
     fail_class: str | None = None
 
 
-def refuse_unless_legal(merchant_uid: str, here: AttemptState, there: AttemptState) -> None:
-    """Raise `IllegalTransition` where no arrow leads from `here` to `there`."""
-    if there not in ARROWS[here]:
-        raise IllegalTransition(f"attempt {merchant_uid}", here, there)
+def refuse_unless_legal(attempt: ChargeAttempt, there: AttemptState) -> None:
+    """Raise `IllegalTransition` where no arrow leads from the attempt's state to `there`."""
+    ends = ARROWS[attempt.state]
+    if attempt.way in BROWSER_WAYS:
+        ends |= REOPENED.get(attempt.state, frozenset())
+    if there not in ends:
+        raise IllegalTransition(f"attempt {attempt.merchant_uid}", attempt.state, there)
 
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _STEM_LENGTH = 26
 
 
@@ -135,7 +152,7 @@ def uid_prefix_of(ledger_id: str) -> str:
     version keep their two letters.
     """
     bits = int.from_bytes(sha256(f"prefix|{ledger_id}".encode()).digest()[:2], "big") >> 6
-    return "gd" + _ALPHABET[bits >> 5] + _ALPHABET[bits & 31]
+    return "gd" + ALPHABET[bits >> 5] + ALPHABET[bits & 31]
 
 
 def merchant_uid_stem(prefix: str, ledger_id: str, subscription_id: str, purpose: str, period_index: int) -> str:
@@ -149,7 +166,7 @@ def merchant_uid_stem(prefix: str, ledger_id: str, subscription_id: str, purpose
     """
     key = f"v1|{ledger_id}|{subscription_id}|{purpose}|{period_index}"
     bits = int.from_bytes(sha256(key.encode()).digest()[:17], "big") >> 6
-    return prefix + "".join(_ALPHABET[bits >> shift & 31] for shift in range(125, -1, -5))
+    return prefix + "".join(ALPHABET[bits >> shift & 31] for shift in range(125, -1, -5))
 
 
 def merchant_uid(stem: str, seq: int) -> str:
@@ -185,5 +202,5 @@ def is_number_of(prefix: str, uid: str) -> bool:
         and len(body) == _STEM_LENGTH + 3
         and body[-3] == "a"
         and body[-2:].isdigit()
-        and set(body) <= set(_ALPHABET)
+        and set(body) <= set(ALPHABET)
     )

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from billing.domain import attempt as attempts
 from billing.domain import ledger
-from billing.domain.attempt import NUMBERS_PER_INVOICE, AttemptState, ChargeAttempt
+from billing.domain.attempt import BROWSER_WAYS, NUMBERS_PER_INVOICE, AttemptState, ChargeAttempt, Way
 from billing.domain.dunning import FinalState, Ladder, NextStep, next_step
 from billing.domain.events import AuditEntry, Event
 from billing.domain.evidence import Answered, DeclineClass, PaymentFact, Refusal, Reply, asked_to_wait
@@ -21,8 +21,10 @@ from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.ledger import Transfer
 from billing.domain.patience import Patience
 from billing.domain.settlement import (
+    AccountIssued,
     Declined,
     Evidence,
+    Lapsed,
     Mismatch,
     NeverArrived,
     Paid,
@@ -48,7 +50,7 @@ class Case(NamedTuple):
 
 
 class Booking(NamedTuple):
-    """What to write for one case. `payments` pairs a PG record with its role."""
+    """What to write for one case. `payments` pairs a PG record with its role; `accounts` are records that wait for a deposit."""
 
     attempt: ChargeAttempt | None
     invoice: Invoice
@@ -57,6 +59,7 @@ class Booking(NamedTuple):
     transfers: tuple[Transfer, ...] = ()
     events: tuple[Event, ...] = ()
     audits: tuple[AuditEntry, ...] = ()
+    accounts: tuple[PaymentFact, ...] = ()
 
 
 @dataclass(slots=True)
@@ -184,8 +187,12 @@ def booked(
                 wake_at=now if verdict.is_unauthorized else now + patience.after_unsent(case.attempt.wire_count),
             )
             return Booking(attempt, case.invoice, case.subscription)
-        case Wait():
-            return _waiting(verdict, case, evidence, pen, patience, now)
+        case Wait(why=why):
+            return _waiting(why, case, evidence, pen, patience, now, is_negative=verdict.is_negative)
+        case AccountIssued():
+            return _account(verdict, case, evidence, pen, patience, now)
+        case Lapsed():
+            return _lapsed(verdict, case, pen, now)
         case NeverArrived():
             # The caller sends it again, or finds it unwanted; until then the next look is only postponed. It does not count:
             # where nothing may be sent for hours, the looks of a month would be used up.
@@ -195,7 +202,7 @@ def booked(
 
 
 def _moved(attempt: ChargeAttempt, state: AttemptState, at: datetime, **changes: Any) -> ChargeAttempt:
-    attempts.refuse_unless_legal(attempt.merchant_uid, attempt.state, state)
+    attempts.refuse_unless_legal(attempt, state)
     return attempt._replace(state=state, moved_at=at, wake_at=None, **changes)
 
 
@@ -257,7 +264,39 @@ def _mismatch(verdict: Mismatch, case: Case, pen: Pen, known: frozenset[str], no
     return Booking(attempt, invoice, pen.subscription, ((fact, "mismatch"),), transfers, tuple(pen.events), tuple(pen.audits))
 
 
-def _waiting(verdict: Wait, case: Case, evidence: Evidence, pen: Pen, patience: Patience, now: datetime) -> Booking:
+def _account(verdict: AccountIssued, case: Case, evidence: Evidence, pen: Pen, patience: Patience, now: datetime) -> Booking:
+    """The account told once, and watched until it takes no more deposits: the host and the buyer wait for its money."""
+    fact, account = verdict.fact, verdict.fact.account
+    waiting = _waiting("the account waits for its deposit", case, evidence, pen, patience, now)
+    if waiting.attempt is None or account is None or case.attempt.hint_imp_uid == fact.imp_uid:
+        return waiting
+    pen.tell(
+        "account.issued",
+        invoice_id=case.invoice.id,
+        merchant_uid=case.attempt.merchant_uid,
+        imp_uid=fact.imp_uid,
+        bank=account.bank_name,
+        number=account.number,
+        holder=account.holder,
+        due_at=account.due_at.isoformat() if account.due_at else None,
+        amount=money(fact.amount, fact.currency),
+    )
+    pen.note("account.issued", case.attempt.merchant_uid, imp_uid=fact.imp_uid, amount=fact.amount)
+    attempt = waiting.attempt._replace(hint_imp_uid=fact.imp_uid)
+    return Booking(attempt, case.invoice, pen.subscription, events=tuple(pen.events), audits=tuple(pen.audits), accounts=(fact,))
+
+
+def _lapsed(verdict: Lapsed, case: Case, pen: Pen, now: datetime) -> Booking:
+    attempt = _moved(case.attempt, AttemptState.VOID, now, hint_imp_uid=None)
+    if verdict.fact is not None:
+        pen.tell("account.expired", invoice_id=case.invoice.id, merchant_uid=attempt.merchant_uid, imp_uid=verdict.fact.imp_uid)
+    pen.note("window.lapsed", attempt.merchant_uid)
+    return Booking(attempt, case.invoice, pen.subscription, events=tuple(pen.events), audits=tuple(pen.audits))
+
+
+def _waiting(
+    why: str, case: Case, evidence: Evidence, pen: Pen, patience: Patience, now: datetime, *, is_negative: bool = False
+) -> Booking:
     attempt = case.attempt
     looks = attempt.looks + (attempt.state is AttemptState.UNKNOWN)
     waiting = attempt._replace(
@@ -268,13 +307,14 @@ def _waiting(verdict: Wait, case: Case, evidence: Evidence, pen: Pen, patience: 
         refusal=_refusal(evidence.reply) or attempt.refusal,
         hint_imp_uid=_hint(evidence.reply) or attempt.hint_imp_uid,
     )
-    if verdict.is_negative and attempt.first_negative_at is None:
+    if is_negative and attempt.first_negative_at is None:
         waiting = waiting._replace(first_negative_at=now)
     if attempt.superseded_at is None and is_superseded(attempt, evidence.token_fp):
         waiting = waiting._replace(superseded_at=now)
-    if not patience.asks_for_a_human(looks):
+    # A virtual account may wait for days, which needs nobody.
+    if attempt.way in BROWSER_WAYS or not patience.asks_for_a_human(looks):
         return Booking(waiting, case.invoice, case.subscription)
-    pen.tell("charge.undecided", invoice_id=case.invoice.id, merchant_uid=attempt.merchant_uid, why=verdict.why)
+    pen.tell("charge.undecided", invoice_id=case.invoice.id, merchant_uid=attempt.merchant_uid, why=why)
     return Booking(waiting, case.invoice, pen.subscription, events=tuple(pen.events))
 
 
@@ -297,7 +337,8 @@ def _failed(attempt: ChargeAttempt, case: Case, pen: Pen, of: DeclineClass, ladd
         decline_class=of.value,
     )
     pen.note("attempt.failed", attempt.merchant_uid, state=attempt.state.value, code=attempt.fail_code, decline_class=of.value)
-    invoice = dunned(case.invoice, pen, of, ladder, business_now)
+    # A buyer who tries to pay by hand has lost nothing when that fails: what collects by itself goes on as before.
+    invoice = dunned(case.invoice, pen, of, ladder, business_now) if attempt.way is Way.KEY else case.invoice
     return Booking(attempt, invoice, pen.subscription, events=tuple(pen.events), audits=tuple(pen.audits))
 
 

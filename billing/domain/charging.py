@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from billing.domain.attempt import (
+    BROWSER_WAYS,
     NUMBERS_PER_INVOICE,
     PROBE_WINDOW,
     AttemptState,
@@ -59,8 +60,13 @@ def planned(
     lease_until: datetime,
     now: datetime,
     seq: int | None = None,
+    way: Way = Way.KEY,
 ) -> ChargeAttempt:
-    """The next attempt of an invoice, or number `seq` of it: amount, card and name frozen, nothing sent yet."""
+    """The next attempt of an invoice, or number `seq` of it: amount, card and name frozen, nothing sent yet.
+
+    Args:
+        customer_uid: the card it goes to, or keeps; "" where no card is kept.
+    """
     number = seq or invoice.attempts_planned + 1
     return ChargeAttempt(
         id=attempt_id,
@@ -71,7 +77,7 @@ def planned(
         seq=number,
         merchant_uid=merchant_uid(invoice.uid_stem, number),
         customer_uid=customer_uid,
-        way=Way.KEY,
+        way=way,
         trigger=trigger,
         amount=invoice.total,
         currency=invoice.currency,
@@ -107,8 +113,23 @@ def order_of(attempt: ChargeAttempt, ledger_id: str) -> ChargeOrder:
         buyer_name=attempt.buyer_name,
         buyer_email=attempt.buyer_email,
         buyer_tel=attempt.buyer_tel,
-        custom_data=f'{{"ledger":"{ledger_id}","invoice":"{attempt.invoice_id}"}}',
+        custom_data=json.dumps(note_of(attempt, ledger_id), separators=(",", ":")),
     )
+
+
+def note_of(attempt: ChargeAttempt, ledger_id: str) -> dict[str, str]:
+    """What every record of an attempt carries along as `custom_data`."""
+    return {"ledger": ledger_id, "invoice": attempt.invoice_id}
+
+
+def way_of(fact: PaymentFact) -> Way:
+    """How a record nobody here remembers came about, as far as it tells.
+
+    Source: PortOne REST V1, PaymentAnnotation (`customer_uid_usage` issue: a window that kept a card; `channel`).
+    """
+    if fact.is_from_a_browser:
+        return Way.ISSUE if fact.usage == "issue" else Way.WINDOW
+    return Way.KEY if fact.customer_uid else Way.ONETIME
 
 
 def ledger_of(custom_data: str | None) -> str | None:
@@ -124,9 +145,12 @@ def ledger_of(custom_data: str | None) -> str | None:
 def is_news(fact: PaymentFact, known: ChargeAttempt | None) -> bool:
     """True when a record the probe found says something our rows do not know yet."""
     if known is None:
-        return True
+        # A window of a life this database forgot, open or left: no money, and no reason not to collect.
+        return not (fact.is_from_a_browser and fact.status is PaymentStatus.READY)
     if known.state in (AttemptState.PAID, AttemptState.SURPLUS, AttemptState.MISMATCH):
         return fact.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED) and fact.imp_uid != known.imp_uid
     if known.state in (AttemptState.DECLINED, AttemptState.REJECTED, AttemptState.VOID):
-        return fact.status is not PaymentStatus.FAILED
+        # A window somebody opened and left stays `ready` at the PG for ever: it must not hold up what collects instead.
+        is_abandoned = known.way in BROWSER_WAYS and fact.status is PaymentStatus.READY
+        return fact.status is not PaymentStatus.FAILED and not is_abandoned
     return True

@@ -45,6 +45,20 @@ class Cancellation(NamedTuple):
     cancelled_at: datetime | None = None
 
 
+class VirtualAccount(NamedTuple):
+    """An account number a buyer may pay into until `due_at`; at a bank, by whatever name.
+
+    Source: PortOne REST V1, PaymentAnnotation (vbank_code, vbank_name, vbank_num <= 32, vbank_holder, vbank_date).
+    """
+
+    bank_code: str
+    bank_name: str
+    number: str
+    holder: str
+    due_at: datetime | None
+    issued_at: datetime | None = None
+
+
 class PaymentFact(NamedTuple):
     """One payment record, read from the PG by our own look-up (never from a notice's body).
 
@@ -74,6 +88,17 @@ class PaymentFact(NamedTuple):
     custom_data: str | None = None
     cancel_history: tuple[Cancellation, ...] = ()
     started_at: datetime | None = None
+    channel: str | None = None
+    pay_method: str | None = None
+    account: VirtualAccount | None = None
+
+    @property
+    def is_from_a_browser(self) -> bool:
+        """True where a buyer's browser began it: under any number and note it likes, because the SDK's parameters are its own.
+
+        Source: PortOne REST V1, PaymentAnnotation.channel (`pc`, `mobile`, `api`).
+        """
+        return self.channel in ("pc", "mobile")
 
 
 class UnreadRecord(NamedTuple):

@@ -81,6 +81,19 @@ class Patience:
         return min(max(age, self._span(5)), self.quiet)
 
     @property
+    def window(self) -> timedelta:
+        """How long a payment window may stay open: until then nothing else collects its invoice.
+
+        PGs close theirs after minutes; none documents how many.
+        """
+        return self._span(_HOUR)
+
+    @property
+    def deposit_grace(self) -> timedelta:
+        """How long after its deadline a virtual account is still watched: a deposit of the last minute is told of later."""
+        return self._span(_HOUR)
+
+    @property
     def reconcile_every(self) -> timedelta:
         """How old the last comparison with the PG's list may be."""
         return self._span(15 * _MINUTE)

@@ -34,6 +34,7 @@ class FindingKind(StrEnum):
     """What can differ so that no rule of ours sets it right."""
 
     STRANGER = "stranger"  # our order number and no row: this database has forgotten something, or has a twin
+    UNASKED = "unasked"  # paid in a browser under a name of ours we never gave out: a tampered page, or a forgotten window
     SCHEDULED_CHARGE = "scheduled_charge"  # a card of ours was charged under a number not ours: a second engine
     CANCELLED_AT_PG = "cancelled_at_pg"  # more was given back at the PG than our books know
     AMOUNT_DIFFERS = "amount_differs"  # a payment we booked stands otherwise at the PG: amount, currency, not paid
@@ -167,11 +168,23 @@ def compared(fact: PaymentFact, known: Known, whose: Whose, *, now: datetime) ->
     if known.attempt is not None:
         return _against_attempt(fact, known.attempt, now)
     if whose.minted(fact.merchant_uid, fact.custom_data) or ledger_of(fact.custom_data) == whose.ledger_id:
-        return _difference(FindingKind.STRANGER, fact)
+        return _unasked(fact, whose)
     # A card registered in the PG's window leaves a record that moved no money. Source: PortOne REST V1, usage `issue`.
     if known.owner is not None and fact.usage != "issue":
         return _difference(FindingKind.SCHEDULED_CHARGE, fact, customer_id=known.owner)
     return None
+
+
+def _unasked(fact: PaymentFact, whose: Whose) -> Step:
+    """A record under a name of ours without a row.
+
+    Our server alone can make one that did not come from a browser. In a browser anybody can, under any number and note:
+    were that a stranger, too, everybody with a card could switch charging off. There, only money is worth a look.
+    """
+    if not fact.is_from_a_browser:
+        return _difference(FindingKind.STRANGER, fact)
+    is_registration = fact.usage == "issue" and not whose.minted(fact.merchant_uid, fact.custom_data)
+    return None if is_registration or fact.status not in _MONEY else _difference(FindingKind.UNASKED, fact)
 
 
 def left_over(fact: PaymentFact, known: Known, whose: Whose, *, now: datetime) -> Difference | None:
@@ -195,7 +208,7 @@ def left_over(fact: PaymentFact, known: Known, whose: Whose, *, now: datetime) -
 
 def is_resolved(finding: Finding, known: Known) -> bool:
     """True when our rows have caught up with a finding, so that it needs no human any more."""
-    if finding.kind is FindingKind.STRANGER:
+    if finding.kind in (FindingKind.STRANGER, FindingKind.UNASKED):
         return known.attempt is not None
     if finding.kind is FindingKind.UNBOOKED:
         return known.payment is not None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, NamedTuple
 
-from billing.domain.attempt import AttemptState, ChargeAttempt
+from billing.domain.attempt import BROWSER_WAYS, AttemptState, ChargeAttempt
 from billing.domain.evidence import (
     Answered,
     DeclineClass,
@@ -81,6 +81,22 @@ class Wait(Verdict):
     name: ClassVar[str] = "unknown"
     why: str
     is_negative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AccountIssued(Verdict):
+    """A virtual account waits for the buyer's deposit; every field it names equals ours. No money yet."""
+
+    name: ClassVar[str] = "account_issued"
+    fact: PaymentFact
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed(Verdict):
+    """Nobody paid in the window, or into the account, while that was possible. It may be opened again under its number."""
+
+    name: ClassVar[str] = "lapsed"
+    fact: PaymentFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +180,8 @@ def judge(
         return Paid(uid, invoice_id, fact)
     if attempt.state in (AttemptState.DECLINED, AttemptState.REJECTED, AttemptState.VOID):
         return Booked(uid, invoice_id, attempt.state)
+    if attempt.way in BROWSER_WAYS and attempt.state is not AttemptState.PLANNED:
+        return _out_of_a_window(attempt, evidence, is_live=is_live, now=now, patience=patience)
     if any(fact.status is not PaymentStatus.FAILED for fact in evidence.facts):
         return Wait(uid, invoice_id, "the PG has not decided yet")
     if evidence.facts:
@@ -186,15 +204,48 @@ def differing(attempt: ChargeAttempt, fact: PaymentFact, *, is_live: bool) -> tu
     A record that was refunded at the PG before we ever booked it differs too: nobody here can
     know whether the service is owed.
     """
-    wanted = {
+    differs = unlike(attempt, fact, is_live=is_live)
+    return differs if fact.status is PaymentStatus.PAID else (*differs, "status")
+
+
+def unlike(attempt: ChargeAttempt, fact: PaymentFact, *, is_live: bool) -> tuple[str, ...]:
+    """The names of the fields in which a record of any status is not what was asked for."""
+    wanted: dict[str, tuple[object, object]] = {
         "merchant_uid": (attempt.merchant_uid, fact.merchant_uid),
         "amount": (attempt.amount, fact.amount),
         "currency": (attempt.currency, fact.currency),
-        "customer_uid": (attempt.customer_uid, fact.customer_uid),
+        "customer_uid": (attempt.customer_uid or None, fact.customer_uid),  # a payment that keeps no card names none
         "sandbox": (not is_live, fact.sandbox),
-        "status": (PaymentStatus.PAID, fact.status),
     }
     return tuple(name for name, (ours, theirs) in wanted.items() if ours != theirs)
+
+
+def _out_of_a_window(attempt: ChargeAttempt, evidence: Evidence, *, is_live: bool, now: datetime, patience: Patience) -> Verdict:
+    """What records without money say about an attempt that a browser finishes, or does not.
+
+    Nobody tells us when a window closes. What the browser says of it is no proof, and an abandoned one may leave a
+    `ready` record for ever, or none.
+    """
+    uid, invoice_id = attempt.merchant_uid, attempt.invoice_id
+    facts = sorted(evidence.facts, key=lambda fact: fact.started_at.timestamp() if fact.started_at else 0.0)
+    waiting = [fact for fact in facts if fact.status is PaymentStatus.READY and fact.account is not None]
+    account = waiting[-1] if waiting else None
+    if account is not None and _takes_deposits(account, now - patience.deposit_grace):
+        differs = unlike(attempt, account, is_live=is_live)
+        if differs:
+            return Wait(uid, invoice_id, f"an account was issued for something else than asked: {', '.join(differs)}")
+        return AccountIssued(uid, invoice_id, account)
+    if facts and all(fact.status is PaymentStatus.FAILED for fact in facts):
+        return Declined(uid, invoice_id, facts[-1])
+    if attempt.sent_at is None or now - attempt.sent_at < patience.window:
+        return Wait(uid, invoice_id, "the window may still be open")
+    if not evidence.absence_counts or any(fact.status is PaymentStatus.OTHER for fact in facts):
+        return Wait(uid, invoice_id, "what the PG shows says neither yes nor no")
+    return Lapsed(uid, invoice_id, account)
+
+
+def _takes_deposits(fact: PaymentFact, at: datetime) -> bool:
+    return fact.account is not None and (fact.account.due_at is None or at < fact.account.due_at)
 
 
 def _without_a_record(attempt: ChargeAttempt, evidence: Evidence, *, now: datetime, patience: Patience) -> Verdict:

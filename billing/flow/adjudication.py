@@ -63,7 +63,7 @@ class Adjudication:
         if ruling is Ruling.PAID and invoice.state is not InvoiceState.OPEN:
             raise RuleError("attempt", f"invoice {invoice.number} is {invoice.state}", "resolve it as surplus")
         state = AttemptState(ruling.value)
-        refuse_unless_legal(attempt.merchant_uid, attempt.state, state)
+        refuse_unless_legal(attempt, state)
         after = attempt._replace(state=state, wake_at=None, moved_at=tx.now)
         pen = Pen(subscription)
         pen.note("attempt.resolved", attempt.merchant_uid, actor, ruling=ruling.value, reason=reason)

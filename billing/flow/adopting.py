@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt, Trigger, stem_of
-from billing.domain.charging import planned
+from billing.domain.attempt import KEEPS_NO_CARD, LIVE, AttemptState, ChargeAttempt, Trigger, Way, stem_of
+from billing.domain.charging import planned, way_of
 from billing.domain.evidence import PaymentFact
 from billing.store.unit import Tx
 from plans.calendar import local_day
@@ -32,6 +32,7 @@ def adopt(tx: Tx, invoice_id: str, fact: PaymentFact, *, held: Sequence[ChargeAt
         log.error("payment %s of %s cannot be adopted: another attempt is under way", fact.imp_uid, fact.merchant_uid)
         return False
     tx.attempts.update([one._replace(state=AttemptState.VOID, wake_at=None, moved_at=tx.now) for one in live], was=live)
+    way = way_of(fact)
     cards = [key.customer_uid for key in tx.customers.keys_of(invoice.customer_id)]
     seq = stem_of(fact.merchant_uid)[1]
     adopted = planned(
@@ -39,16 +40,17 @@ def adopt(tx: Tx, invoice_id: str, fact: PaymentFact, *, held: Sequence[ChargeAt
         subscription,
         tx.customers.find(invoice.customer_id),
         # A card we do not know must show as a difference when this is settled: nobody here can say whose it is.
-        fact.customer_uid if fact.customer_uid in cards else "".join(cards[-1:]),
+        fact.customer_uid if fact.customer_uid in cards else "" if way in KEEPS_NO_CARD else "".join(cards[-1:]),
         attempt_id=tx.new_id(),
         trigger=Trigger.AUTOMATIC,
         lease_until=tx.now,
         now=tx.now,
         seq=seq,
+        way=way,
     )
     tx.attempts.insert([adopted])
     charged_at = fact.paid_at or fact.failed_at or fact.started_at
-    if charged_at is not None:
+    if charged_at is not None and way is Way.KEY:
         # The day of that charge is taken, or a second one could follow within it.
         tx.invoices.take_days([(subscription.id, local_day(charged_at, subscription.zone), adopted.id)])
     tx.invoices.update([invoice._replace(attempts_planned=max(invoice.attempts_planned, seq), next_attempt_at=None)])

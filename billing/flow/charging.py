@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from billing import fault
-from billing.domain.attempt import AttemptState, ChargeAttempt, Trigger
+from billing.domain.attempt import AttemptState, ChargeAttempt, Trigger, Way
 from billing.domain.booking import Pen, closed
 from billing.domain.charging import is_wanted, order_of
 from billing.domain.invoice import Collection, Invoice, InvoiceState
@@ -201,7 +201,9 @@ class Charging:
             key = payers[mine.customer_id][1]
             is_same_card = key is not None and key.customer_uid == row.customer_uid
             # A request that may be on its way is repeated as it was; only one that never left can be planned anew.
-            if not is_wanted(invoice, subscription) or (not is_same_card and row.state is AttemptState.PLANNED):
+            # What a browser or a card typed in once began, nobody else can send.
+            is_ours = row.way is Way.KEY and (is_same_card or row.state is AttemptState.UNKNOWN)
+            if not is_wanted(invoice, subscription) or not is_ours:
                 self._dropped(tx, row, invoice, subscription)
                 continue
             before.append(row)
@@ -249,7 +251,7 @@ class Charging:
         if subscription.state in OVER:
             invoice = closed(invoice, InvoiceState.VOID, pen, tx.business_now, reason="the subscription is over")
             post_pen(tx, pen, business_now=tx.business_now)
-        elif subscription.state is not SubscriptionState.PAUSED:
+        elif row.way is Way.KEY and subscription.state is not SubscriptionState.PAUSED:
             invoice = invoice._replace(next_attempt_at=tx.business_now, collection=Collection.CHARGE)
         tx.invoices.update([invoice])
 

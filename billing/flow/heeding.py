@@ -10,7 +10,7 @@ from threading import Lock
 
 from billing import fault
 from billing.domain.allowance import Allowance
-from billing.domain.attempt import AttemptState, ChargeAttempt, is_number_of
+from billing.domain.attempt import BROWSER_WAYS, AttemptState, ChargeAttempt, is_number_of
 from billing.domain.events import Event
 from billing.domain.evidence import PaymentFact
 from billing.domain.notice import next_look, says_nothing_new
@@ -134,7 +134,7 @@ class Heeding:
             if attempt is not None:
                 if says_nothing_new(one.status, one.imp_uid, attempt):
                     batch.ended[one.id] = Booked.name
-                elif attempt.state is AttemptState.SENDING and one.looks == 0:
+                elif attempt.state is AttemptState.SENDING and attempt.way not in BROWSER_WAYS and one.looks == 0:
                     # Earlier than the answer to our own request: whoever sent it will book it in a moment.
                     batch.vain.add(one.id)
                 else:

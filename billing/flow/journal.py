@@ -8,6 +8,7 @@ from datetime import datetime
 from billing.domain.attempt import ChargeAttempt
 from billing.domain.booking import Booking, Pen
 from billing.domain.evidence import PaymentFact
+from billing.store.accounts import Account
 from billing.store.payments import Payment
 from billing.store.unit import Tx
 
@@ -23,6 +24,7 @@ def post(tx: Tx, bookings: Sequence[Booking], was: dict[str, ChargeAttempt], *, 
     tx.payments.insert(
         [_payment(fact, role, one, business_now) for one in bookings for fact, role in one.payments],
     )
+    tx.accounts.insert([_account(fact, one, business_now) for one in bookings for fact in one.accounts])
     tx.invoices.update(list({one.invoice.id: one.invoice for one in bookings if one.events or one.audits}.values()))
     tx.ledger.post([transfer for one in bookings for transfer in one.transfers], business_now)
     heads: dict[str, str] = {}
@@ -42,6 +44,25 @@ def post_pen(tx: Tx, pen: Pen, *, business_now: datetime) -> None:
     tx.subscriptions.update([pen.subscription])
     tx.outbox.publish(pen.events, business_now)
     tx.audit.flush()
+
+
+def _account(fact: PaymentFact, booking: Booking, at: datetime) -> Account:
+    attempt, account = booking.attempt, fact.account
+    if attempt is None or account is None:
+        raise AssertionError("an account belongs to an attempt")
+    return Account(
+        imp_uid=fact.imp_uid,
+        attempt_id=attempt.id,
+        invoice_id=booking.invoice.id,
+        bank_code=account.bank_code,
+        bank_name=account.bank_name,
+        number=account.number,
+        holder=account.holder,
+        amount=fact.amount,
+        currency=fact.currency,
+        due_at=account.due_at,
+        issued_at=account.issued_at or at,
+    )
 
 
 def _payment(fact: PaymentFact, role: str, booking: Booking, at: datetime) -> Payment:

@@ -72,6 +72,11 @@ class Planning:
             live = [one for one in before if one.state in LIVE]
             if live:
                 plan.undecided += live
+                if trigger is Trigger.AUTOMATIC:
+                    # Somebody pays by hand, or into an account: what is due waits until that is over.
+                    later = tx.business_now + self._policy.patience.breather
+                    tx.invoices.update([invoice._replace(next_attempt_at=later)])
+                    plan.verdicts.append(NotTried("", invoice.id, f"its attempt {live[0].merchant_uid} is {live[0].state}"))
                 continue
             why = self._not_tried(tx, invoice, subscription, key, before, trigger)
             if why is not None or key is None:

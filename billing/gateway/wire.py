@@ -118,6 +118,9 @@ def payment(record: object, declines: DeclineTable) -> PaymentFact:
         custom_data=_custom(get("custom_data")),
         cancel_history=_history(get("cancel_history"), currency),
         started_at=_moment(get("started_at")),
+        channel=_text(get("channel")),
+        pay_method=_text(get("pay_method")),
+        account=_account(record),
     )
 
 
@@ -332,6 +335,21 @@ def _history(entries: object, currency: str) -> tuple[Cancellation, ...]:
         identity = (_text(entry.get("cancellation_id")) or "")[:64] or None
         found.append(Cancellation(amount, _text(entry.get("reason")), identity, _moment(entry.get("cancelled_at"))))
     return tuple(found)
+
+
+def _account(record: Json) -> VirtualAccount | None:
+    """The virtual account of a record, None for every other way to pay."""
+    number = _text(record.get("vbank_num"))
+    if number is None:
+        return None
+    return VirtualAccount(
+        bank_code=(_text(record.get("vbank_code")) or "")[:8],
+        bank_name=(_text(record.get("vbank_name")) or "")[:40],
+        number=number[:32],
+        holder=(_text(record.get("vbank_holder")) or "")[:40],
+        due_at=_moment(record.get("vbank_date")),
+        issued_at=_moment(record.get("vbank_issued_at")),
+    )
 
 
 def _custom(value: object) -> str | None:

@@ -30,6 +30,8 @@ from sqlalchemy import (
 )
 
 from billing.domain.attempt import LIVE, AttemptState
+from billing.domain.checkout import CheckoutState
+from billing.domain.checkout import Purpose as CheckoutPurpose
 from billing.domain.customer import KeyState
 from billing.domain.invoice import Collection, InvoiceState
 from billing.domain.refund import RefundState
@@ -496,6 +498,54 @@ refund = Table(
         postgresql_where=text("wake_at IS NOT NULL"),
         sqlite_where=text("wake_at IS NOT NULL"),
     ),
+)
+
+virtual_account = Table(
+    "billing_virtual_account",
+    metadata,
+    Column("imp_uid", String(64), primary_key=True),
+    Column("attempt_id", ID, ForeignKey(attempt.c.id), nullable=False),
+    Column("invoice_id", ID, ForeignKey(invoice.c.id), nullable=False),
+    Column("bank_code", String(8), nullable=False),
+    Column("bank_name", String(40), nullable=False),
+    Column("number", String(32), nullable=False),
+    Column("holder", String(40), nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("due_at", Instant),
+    Column("issued_at", Instant, nullable=False),
+    CheckConstraint("amount > 0", name="amount_positive"),
+    Index("billing_virtual_account_invoice_idx", "invoice_id"),
+    Index("billing_virtual_account_attempt_idx", "attempt_id"),
+)
+
+checkout = Table(
+    "billing_checkout",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("purpose", String(7), nullable=False),
+    Column("customer_id", ID, ForeignKey(customer.c.id), nullable=False),
+    Column("invoice_id", ID, ForeignKey(invoice.c.id)),
+    Column("pay_methods", String(200), nullable=False),
+    Column("language", String(2), nullable=False),
+    Column("return_url", Text, nullable=False),
+    Column("options", Text, nullable=False),
+    Column("actor", String(200), nullable=False),
+    Column("state", String(4), nullable=False),
+    Column("merchant_uid", UID),
+    Column("customer_uid", String(80)),
+    Column("openings", Integer, nullable=False, server_default="0"),
+    Column("opened_at", Instant),
+    Column("done_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    _one_of("purpose", CheckoutPurpose),
+    _one_of("state", CheckoutState),
+    CheckConstraint("purpose = 'card' OR invoice_id IS NOT NULL", name="pays_something"),
+    CheckConstraint("expires_at > created_at", name="lasts"),
+    Index("billing_checkout_customer_idx", "customer_id"),
+    Index("billing_checkout_merchant_uid_idx", "merchant_uid"),
+    Index("billing_checkout_customer_uid_idx", "customer_uid"),
 )
 
 ledger_transfer = Table(

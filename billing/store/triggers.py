@@ -22,6 +22,7 @@ from typing import TypeVar
 from sqlalchemy import Table
 
 from billing.domain import attempt as attempts
+from billing.domain import checkout as checkouts
 from billing.domain import invoice as invoices
 from billing.domain import refund as refunds
 from billing.store import tables
@@ -49,6 +50,8 @@ def refusals() -> list[Refusal]:
         *_invoice_rules(),
         *_payment_rules(),
         *_refund_rules(),
+        *_checkout_rules(),
+        *_append_only(tables.virtual_account, "a virtual account is written once, as the PG issued it"),
         *_append_only(tables.invoice_line, "an invoice line is written once"),
         *_append_only(tables.ledger_transfer, "a ledger transfer is written once; counter it with another"),
         *_append_only(tables.audit, "an audit entry is written once"),
@@ -68,7 +71,13 @@ def _attempt_rules() -> Iterator[Refusal]:
         "way", "amount", "currency", "tax_free", "vat", "order_name",
     )  # fmt: skip
     yield _starts(table, "state", "planned", "an attempt begins as planned")
-    yield _arrows(table, "state", attempts.ARROWS, "an attempt has no such arrow between these states")
+    yield _arrows(
+        table,
+        "state",
+        attempts.ARROWS,
+        "an attempt has no such arrow between these states",
+        among="way", of=attempts.BROWSER_WAYS, more=attempts.REOPENED,
+    )  # fmt: skip
     yield _fixed(table, terms, "what an attempt asks for, and of whom, is fixed when it is planned")
     yield _set_once(table, "imp_uid", "the PG's number of an attempt never changes")
     yield _grows(table, "fence", "the fence of an attempt never goes back")
@@ -118,6 +127,14 @@ def _refund_rules() -> Iterator[Refusal]:
     yield from _never_gone(table, "a refund is never deleted")
 
 
+def _checkout_rules() -> Iterator[Refusal]:
+    table = tables.checkout
+    terms = ("id", "purpose", "customer_id", "invoice_id", "actor", "created_at", "expires_at")
+    yield _starts(table, "state", "open", "a checkout begins open")
+    yield _arrows(table, "state", checkouts.CHECKOUT_ARROWS, "a checkout has no such arrow between these states")
+    yield _fixed(table, terms, "whom a checkout serves, for what and until when is fixed when it is made")
+
+
 # --- kinds of rules -----------------------------------------------------------------------------
 
 
@@ -125,12 +142,25 @@ def _starts(table: Table, column: str, first: str, message: str) -> Refusal:
     return Refusal(f"{table.name}_starts", table.name, "BEFORE INSERT", f"NEW.{column} <> '{first}'", message)
 
 
-def _arrows(table: Table, column: str, arrows: Mapping[State, Iterable[State]], message: str) -> Refusal:
-    legal = " OR ".join(
-        f"OLD.{column} = '{here}' AND NEW.{column} {_among(ends)}" for here, ends in sorted(arrows.items()) if ends
-    )
-    condition = f"OLD.{column} <> NEW.{column} AND NOT ({legal})"
+def _arrows(
+    table: Table,
+    column: str,
+    arrows: Mapping[State, Iterable[State]],
+    message: str,
+    *,
+    among: str = "",
+    of: Iterable[str] = (),
+    more: Mapping[State, Iterable[State]] | None = None,
+) -> Refusal:
+    """Legal are `arrows`; for rows whose column `among` is one `of` these values, also `more`."""
+    legal = [_arrow(column, here, ends) for here, ends in sorted(arrows.items()) if ends]
+    legal += [f"{_arrow(column, here, ends)} AND OLD.{among} {_among(of)}" for here, ends in sorted((more or {}).items())]
+    condition = f"OLD.{column} <> NEW.{column} AND NOT ({' OR '.join(legal)})"
     return Refusal(f"{table.name}_arrows", table.name, f"BEFORE UPDATE OF {column}", condition, message)
+
+
+def _arrow(column: str, here: str, ends: Iterable[str]) -> str:
+    return f"OLD.{column} = '{here}' AND NEW.{column} {_among(ends)}"
 
 
 def _among(states: Iterable[str]) -> str:

@@ -13,10 +13,12 @@ from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
 from billing.ports import Clock, NewId
+from billing.store.accounts import Accounts
 from billing.store.agenda import Agenda
 from billing.store.attempts import Attempts
 from billing.store.audit import AuditTrail
 from billing.store.catalog import Catalog
+from billing.store.checkouts import Checkouts
 from billing.store.customers import Customers
 from billing.store.engine import translated
 from billing.store.findings import Findings
@@ -44,10 +46,12 @@ class Tx:
         self.connection = connection
         self._store = store
         self.new_id = store.new_id
+        self.accounts = Accounts(connection)
         self.agenda = Agenda(connection)
         self.attempts = Attempts(connection)
         self.audit = AuditTrail(connection, store.new_id)
         self.catalog = Catalog(connection)
+        self.checkouts = Checkouts(connection)
         self.controls = Controls(connection)
         self.customers = Customers(connection)
         self.findings = Findings(connection, store.new_id)

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from urllib.parse import quote
 
+from billing.domain.amount import major, tax_fields
+from billing.domain.channel import KEY_PREFIX
 from billing.domain.evidence import CancelOrder, ChargeOrder
 from billing.errors import RuleError
 from billing.gateway.sealed import Sealed
-from plans.money import minor_digits
 
 BUYER_NAME_MAX, BUYER_EMAIL_MAX, BUYER_TEL_MAX = 16, 64, 16
 _CUSTOMER_FIELDS = {"name": 20, "tel": 20, "email": 200, "addr": 200, "postcode": 8}
@@ -33,12 +34,12 @@ def again(order: ChargeOrder) -> bytes:
     fields: dict[str, object] = {
         "customer_uid": order.customer_uid,
         "merchant_uid": order.merchant_uid,
-        "amount": _major(order.amount, order.currency),
+        "amount": major(order.amount, order.currency),
         "name": order.name,  # its length was checked when the attempt was planned
     }
     if order.currency != "KRW":
         fields["currency"] = order.currency
-    fields |= _tax(order.tax_free, order.vat_amount, order.currency)
+    fields |= tax_fields(order.tax_free, order.vat_amount, order.currency)
     # The buyer is decoration: a long name must not refuse a renewal, so it is cut. A cut address or
     # number would be somebody else's, so those that do not fit stay at home.
     if order.buyer_name:
@@ -64,24 +65,24 @@ def cancel(order: CancelOrder) -> bytes:
     return _json(
         {
             "imp_uid": order.imp_uid,
-            "amount": _major(order.amount, order.currency),
-            "checksum": _major(order.checksum, order.currency),
+            "amount": major(order.amount, order.currency),
+            "checksum": major(order.checksum, order.currency),
             "reason": order.reason,
             "enable_webhook": False,
         }
-        | _tax(order.tax_free, order.vat_amount, order.currency)
+        | tax_fields(order.tax_free, order.vat_amount, order.currency)
     )
 
 
 def card(revealed: Mapping[str, str], pg: str, buyer: Mapping[str, str] | None) -> Sealed:
     """The body that registers a card. The caller holds card data in this very frame.
 
-    Source: PortOne REST V1, POST /subscribe/customers/{customer_uid} (`pg` is `provider.MID`;
+    Source: PortOne REST V1, POST /subscribe/customers/{customer_uid} (`channel_key`, or `pg` as `provider.MID`;
     customer_name ≤ 20, _tel ≤ 20, _email ≤ 200, _addr ≤ 200, _postcode ≤ 8).
     """
     fields: dict[str, object] = dict(revealed)
     if pg:
-        fields["pg"] = pg
+        fields["channel_key" if pg.startswith(KEY_PREFIX) else "pg"] = pg
     for name, longest in _CUSTOMER_FIELDS.items():
         value = (buyer or {}).get(name, "")
         if 0 < len(value) <= longest:
@@ -116,22 +117,6 @@ def query(pairs: Iterable[tuple[str, str]]) -> str:
 @lru_cache(maxsize=32)
 def _quoted(name: str) -> str:
     return quote(name, safe="")
-
-
-def _major(minor: int, currency: str) -> int | float:
-    """An amount as the PG writes it. The shortest decimal of a float is exact for two or three digits."""
-    digits = minor_digits(currency)
-    return minor if digits == 0 else minor / 10**digits
-
-
-def _tax(tax_free: int, vat_amount: int | None, currency: str) -> dict[str, object]:
-    # Without both, the PG takes the whole for taxable; tax_free 0 with vat_amount 0 is zero-rated.
-    fields: dict[str, object] = {}
-    if tax_free or vat_amount is not None:
-        fields["tax_free"] = _major(tax_free, currency)
-    if vat_amount is not None:
-        fields["vat_amount"] = _major(vat_amount, currency)
-    return fields
 
 
 def _json(fields: Mapping[str, object]) -> bytes:

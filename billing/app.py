@@ -146,7 +146,7 @@ class Billing:
         self._resolution = Resolution(self.store, self.settlement, self.charging, self.policy, self.clock)
         self.plans = Pricing(self.store)
         self.cards = Registration(
-            self.store, self.gateway, self.policy, self._vouching, pg=settings.pg, new_customer_uid=self._customer_uid
+            self.store, self.gateway, self.policy, self._vouching, pg=settings.key_in_channel, new_customer_uid=self._customer_uid
         )
         self.views = Views(self.store)
         self._refunding = Refunding(self.store, self.gateway, returns, self.policy, self.clock, self._vouching)

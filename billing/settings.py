@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import time
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -11,14 +13,19 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from billing.domain.channel import DEFAULTS, Assigned, ChannelId, Purpose, assigned, refuse_unfit
 from billing.domain.dunning import FinalState
+from billing.domain.link import checked_link, is_on_this_machine
 from billing.domain.renewal import CatchUp
-from billing.errors import SettingsError
+from billing.errors import RuleError, SettingsError
 
 LIVE_GATEWAY = "https://api.iamport.kr"
+LIVE_SDK = "https://cdn.iamport.kr/v1/iamport.js"
+SDK_PATH = "/v1/iamport.js"
 INSTANCE_SECRET_MIN = 32
 Network = IPv4Network | IPv6Network
 SANDBOX_KEY, SANDBOX_SECRET = "imp_sandbox_key", "imp_sandbox_secret"
+SANDBOX_URL, SANDBOX_MERCHANT = "http://127.0.0.1:8000", "imp00000000"
 
 
 class Mode(StrEnum):
@@ -42,6 +49,9 @@ class Settings(BaseSettings):
     imp_key: SecretStr = SecretStr("")
     imp_secret: SecretStr = SecretStr("")
     pg: str = ""
+    channels: str = ""
+    public_url: str = ""
+    merchant_code: str = ""
     time_zone: str = "Asia/Seoul"
     charge_hours: str = "09:00-22:00"
     concurrency: int = Field(32, ge=1, le=1024)
@@ -92,6 +102,28 @@ class Settings(BaseSettings):
         parsed_networks(value)
         return value
 
+    @field_validator("channels")
+    @classmethod
+    def _channels(cls, value: str) -> str:
+        return _by_rule(value, assigned)
+
+    @field_validator("pg")
+    @classmethod
+    def _billing_channel(cls, value: str) -> str:
+        return _by_rule(value, lambda text: ChannelId.parse(text, "BILLING_PG"))
+
+    @field_validator("public_url")
+    @classmethod
+    def _mounted(cls, value: str) -> str:
+        return _by_rule(value.strip().rstrip("/"), lambda text: checked_link("BILLING_PUBLIC_URL", text, is_base=True))
+
+    @field_validator("merchant_code")
+    @classmethod
+    def _code_of_the_shop(cls, value: str) -> str:
+        if value and not re.fullmatch(r"imp[A-Za-z0-9]{1,30}", value):
+            raise ValueError("is not the code of a shop; copy it from the PortOne console, it begins with imp")
+        return value
+
     @field_validator("webhook_secret")
     @classmethod
     def _guessable(cls, value: SecretStr) -> SecretStr:
@@ -119,7 +151,21 @@ class Settings(BaseSettings):
             raise ValueError("BILLING_GATEWAY_URL: must start with https:// (or http:// for a local test server)")
         if any(sign in self.gateway_url for sign in "@?#"):
             raise ValueError("BILLING_GATEWAY_URL: carries a user, a query or a fragment; write the origin alone")
+        self._check_channels()
         return self
+
+    def _check_channels(self) -> None:
+        """`BILLING_PG` is the short form of one entry of `BILLING_CHANNELS`, and neither may contradict the other."""
+        if not self.pg:
+            return
+        one = Assigned(self.mode, Purpose.BILLING, "", ChannelId.parse(self.pg))
+        named = [other for other in assigned(self.channels) if other.place == one.place]
+        if named and named[0].channel != one.channel:
+            raise ValueError(f"BILLING_PG: names another channel than {one.place} in BILLING_CHANNELS; leave one of them out")
+        try:
+            refuse_unfit(one, "BILLING_PG")
+        except RuleError as error:
+            raise ValueError(str(error)) from None
 
     @classmethod
     def from_env(cls, **given: object) -> Settings:
@@ -177,11 +223,101 @@ class Settings(BaseSettings):
         return self.gateway_url.rstrip("/") or ("" if self.mode is Mode.SANDBOX else LIVE_GATEWAY)
 
     @property
+    def channel_plan(self) -> tuple[Assigned, ...]:
+        """Which channel serves what, in every mode: what is configured, and the defaults of sandbox and test."""
+        found = {one.place: one for one in (*DEFAULTS, *assigned(self.channels))}
+        if self.pg:
+            one = Assigned(self.mode, Purpose.BILLING, "", ChannelId.parse(self.pg))
+            found[one.place] = one
+        return tuple(found[place] for place in sorted(found))
+
+    @property
+    def billing_channel(self) -> ChannelId:
+        """The channel cards are registered on.
+
+        Raises:
+            SettingsError: live mode, and none is named.
+        """
+        return self._channel(Purpose.BILLING)
+
+    def pay_channel(self, pay_method: str = "") -> ChannelId:
+        """The channel of a window that pays once: the one for this way to pay, or the one for all the others.
+
+        Raises:
+            SettingsError: live mode, and none is named.
+        """
+        return self._channel(Purpose.PAY, pay_method)
+
+    def _channel(self, purpose: Purpose, pay_method: str = "") -> ChannelId:
+        plan = {one.place: one.channel for one in self.channel_plan}
+        general = f"{self.mode}/{purpose}"
+        channel = plan.get(f"{general}/{pay_method}") or plan.get(general)
+        if channel is None:
+            raise SettingsError("BILLING_CHANNELS", f"names no {general} channel", f"add {general}=provider.MID")
+        return channel
+
+    @property
+    def key_in_channel(self) -> str:
+        """The channel of cards that are keyed in; empty leaves it to the PG, which takes the account's default."""
+        try:
+            return str(self.billing_channel)
+        except SettingsError:
+            return ""
+
+    @property
+    def public_base(self) -> str:
+        """Where browsers and the PG find our routes, without a slash at the end.
+
+        Raises:
+            SettingsError: it is not set, outside of sandbox mode.
+        """
+        if self.public_url or self.mode is Mode.SANDBOX:
+            return self.public_url or SANDBOX_URL
+        raise SettingsError(
+            "BILLING_PUBLIC_URL", "is not set", "write where the routes are mounted, such as https://shop.example/billing"
+        )
+
+    @property
+    def merchant(self) -> str:
+        """The code of the shop for `IMP.init`. Source: PortOne JavaScript SDK V1 (it begins with imp).
+
+        Raises:
+            SettingsError: it is not set, outside of sandbox mode.
+        """
+        if self.merchant_code or self.mode is Mode.SANDBOX:
+            return self.merchant_code or SANDBOX_MERCHANT
+        raise SettingsError("BILLING_MERCHANT_CODE", "is not set", "copy the code of the shop from the PortOne console")
+
+    @property
+    def browser_sdk(self) -> str:
+        """The script that opens windows: the PG's, or the one of a sandbox.
+
+        Raises:
+            SettingsError: see `public_base`.
+        Source: PortOne JavaScript SDK V1, installation.
+        """
+        if self.gateway and (self.mode is Mode.SANDBOX or is_on_this_machine(self.gateway)):
+            return self.gateway + SDK_PATH
+        return LIVE_SDK if self.gateway else f"{self.public_base}/sandbox{SDK_PATH}"
+
+    @property
     def credentials(self) -> tuple[SecretStr, SecretStr]:
         """API key and secret; sandbox mode knows its own."""
         if self.mode is Mode.SANDBOX:
             return self.imp_key or SecretStr(SANDBOX_KEY), self.imp_secret or SecretStr(SANDBOX_SECRET)
         return self.imp_key, self.imp_secret
+
+
+def _by_rule(value: str, rule: Callable[[str], object]) -> str:
+    """`value`, unless a rule of the domain refuses it; its problem and cure become the setting's."""
+    try:
+        if value:
+            rule(value)
+    except RuleError as error:
+        # The rule may name what stands inside of the setting: `BILLING_CHANNELS: live/pay`.
+        inside = error.field.partition(": ")[2]
+        raise ValueError(f"{inside}: {error.problem}; {error.cure}" if inside else f"{error.problem}; {error.cure}") from None
+    return value
 
 
 def parsed_hours(value: str) -> tuple[time, time | None]:

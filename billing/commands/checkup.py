@@ -129,24 +129,22 @@ def _gateway(app: Billing) -> Iterator[Finding]:
     elif skew is not None:
         yield Finding("clock", "ok", f"within {max(abs(skew), 1):.0f} s of the PG's")
     names = [f"{one.pg_provider}.{one.pg_id}" for one in channels]
-    wanted = app.settings.pg
+    wanted = app.settings.key_in_channel
     fitting = [one for one in channels if wanted in (one.pg_provider, f"{one.pg_provider}.{one.pg_id}")]
     if not wanted:
-        yield _channel_unnamed(app.settings, names)
+        yield _channel_unnamed(names)
     elif not fitting:
-        known = f"write one of {', '.join(names)}" if names else "make a channel in the PortOne console"
-        yield _failed("channel", f"BILLING_PG {wanted} is none of this account's channels", known, REFUSED)
+        known = f"set BILLING_PG to one of {', '.join(names)}" if names else "make a channel in the PortOne console"
+        yield _failed("channel", f"{wanted} is none of this account's channels", known, REFUSED)
     elif all(one.sandbox is app.settings.is_live for one in fitting):
         is_test = "a test channel" if app.settings.is_live else "a live channel: it takes real money"
-        yield _failed("channel", f"BILLING_PG {wanted} is {is_test}", f"mode {app.settings.mode} needs another", REFUSED)
+        yield _failed("channel", f"{wanted} is {is_test}", f"mode {app.settings.mode} needs another", REFUSED)
     else:
         yield Finding("channel", "ok", f"{wanted} exists")
 
 
-def _channel_unnamed(settings: Settings, names: list[str]) -> Finding:
-    if settings.mode.value == "sandbox":
-        return Finding("channel", "ok", "the sandbox's own")
-    cure = f"write one of {', '.join(names)}" if names else "make a channel in the PortOne console, then name it"
+def _channel_unnamed(names: list[str]) -> Finding:
+    cure = f"set BILLING_PG to one of {', '.join(names)}" if names else "make a channel in the PortOne console, then name it"
     return _warned("channel", "BILLING_PG is not set: the account's default takes every card", cure)
 
 

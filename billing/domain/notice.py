@@ -140,7 +140,7 @@ def _json_pairs(text: str) -> list[tuple[str, object]]:
         return fields
 
     value = json.loads(text, object_pairs_hook=unique)
-    if not isinstance(value, dict) or _is_deeper(value, DEPTH_MAX):
+    if not isinstance(value, dict) or is_deeper(value, DEPTH_MAX):
         raise ValueError("not an object, or too deep")
     return list(value.items())
 
@@ -149,6 +149,7 @@ def _form_pairs(text: str) -> list[tuple[str, object]]:
     return [*parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=_FIELDS_MAX)]
 
 
-def _is_deeper(value: object, levels: int) -> bool:
+def is_deeper(value: object, levels: int) -> bool:
+    """True when lists and objects stand in one another more than `levels` times."""
     inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    return bool(levels == 0 and isinstance(value, (dict, list))) or any(_is_deeper(one, levels - 1) for one in inner)
+    return bool(levels == 0 and isinstance(value, (dict, list))) or any(is_deeper(one, levels - 1) for one in inner)

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from billing.domain.channel import DEFAULTS, Assigned, ChannelId, Purpose, assigned, refuse_unfit
+from billing.domain.channel import DEFAULTS, Assigned, ChannelId, ChannelUse, assigned, refuse_unfit
 from billing.domain.dunning import FinalState
 from billing.domain.link import checked_link, is_on_this_machine
 from billing.domain.renewal import CatchUp
@@ -158,7 +158,7 @@ class Settings(BaseSettings):
         """`BILLING_PG` is the short form of one entry of `BILLING_CHANNELS`, and neither may contradict the other."""
         if not self.pg:
             return
-        one = Assigned(self.mode, Purpose.BILLING, "", ChannelId.parse(self.pg))
+        one = Assigned(self.mode, ChannelUse.BILLING, "", ChannelId.parse(self.pg))
         named = [other for other in assigned(self.channels) if other.place == one.place]
         if named and named[0].channel != one.channel:
             raise ValueError(f"BILLING_PG: names another channel than {one.place} in BILLING_CHANNELS; leave one of them out")
@@ -227,7 +227,7 @@ class Settings(BaseSettings):
         """Which channel serves what, in every mode: what is configured, and the defaults of sandbox and test."""
         found = {one.place: one for one in (*DEFAULTS, *assigned(self.channels))}
         if self.pg:
-            one = Assigned(self.mode, Purpose.BILLING, "", ChannelId.parse(self.pg))
+            one = Assigned(self.mode, ChannelUse.BILLING, "", ChannelId.parse(self.pg))
             found[one.place] = one
         return tuple(found[place] for place in sorted(found))
 
@@ -238,7 +238,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: live mode, and none is named.
         """
-        return self._channel(Purpose.BILLING)
+        return self._channel(ChannelUse.BILLING)
 
     def pay_channel(self, pay_method: str = "") -> ChannelId:
         """The channel of a window that pays once: the one for this way to pay, or the one for all the others.
@@ -246,11 +246,11 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: live mode, and none is named.
         """
-        return self._channel(Purpose.PAY, pay_method)
+        return self._channel(ChannelUse.PAY, pay_method)
 
-    def _channel(self, purpose: Purpose, pay_method: str = "") -> ChannelId:
+    def _channel(self, use: ChannelUse, pay_method: str = "") -> ChannelId:
         plan = {one.place: one.channel for one in self.channel_plan}
-        general = f"{self.mode}/{purpose}"
+        general = f"{self.mode}/{use}"
         channel = plan.get(f"{general}/{pay_method}") or plan.get(general)
         if channel is None:
             raise SettingsError("BILLING_CHANNELS", f"names no {general} channel", f"add {general}=provider.MID")

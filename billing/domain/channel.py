@@ -204,7 +204,7 @@ class ChannelId(NamedTuple):
         return {"channelKey": self.key} if self.key else {"pg": str(self)}
 
 
-class Purpose(StrEnum):
+class ChannelUse(StrEnum):
     """What a channel is for: an ordinary contract cannot register cards, a billing contract cannot sell once."""
 
     BILLING = "billing"  # registers cards and charges them
@@ -212,23 +212,23 @@ class Purpose(StrEnum):
 
 
 class Assigned(NamedTuple):
-    """One entry of `BILLING_CHANNELS`: `mode/purpose=channel`, or `mode/pay/pay_method=channel`."""
+    """One entry of `BILLING_CHANNELS`: `mode/use=channel`, or `mode/pay/pay_method=channel`."""
 
     mode: str
-    purpose: Purpose
+    use: ChannelUse
     pay_method: str
     channel: ChannelId
 
     @property
     def place(self) -> str:
         """What stands left of the equals sign."""
-        return "/".join(filter(None, (self.mode, self.purpose, self.pay_method)))
+        return "/".join(filter(None, (self.mode, self.use, self.pay_method)))
 
 
 DEFAULTS = tuple(
-    Assigned(mode, purpose, "", ChannelId("html5_inicis", mid))
+    Assigned(mode, use, "", ChannelId("html5_inicis", mid))
     for mode in ("sandbox", "test")
-    for purpose, mid in ((Purpose.BILLING, "INIBillTst"), (Purpose.PAY, "INIpayTest"))
+    for use, mid in ((ChannelUse.BILLING, "INIBillTst"), (ChannelUse.PAY, "INIpayTest"))
 )
 """Where nothing is assigned: the test shops of INICIS. In live mode there is no default."""
 
@@ -244,16 +244,16 @@ def assigned(text: str, field: str = "BILLING_CHANNELS") -> tuple[Assigned, ...]
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), 1):
         place, equals, channel = (part.strip() for part in entry.partition("="))
         mode, _, rest = place.partition("/")
-        purpose, _, pay_method = rest.partition("/")
-        is_shaped = bool(equals) and mode in ("sandbox", "test", "live") and purpose in tuple(Purpose)
-        if not is_shaped or (pay_method and purpose != Purpose.PAY) or rest.endswith("/"):
+        use, _, pay_method = rest.partition("/")
+        is_shaped = bool(equals) and mode in ("sandbox", "test", "live") and use in tuple(ChannelUse)
+        if not is_shaped or (pay_method and use != ChannelUse.PAY) or rest.endswith("/"):
             cure = "write entries like live/billing=html5_inicis.MID, live/pay=html5_inicis.MID or live/pay/kakaopay=kakaopay.CID"
             raise RuleError(field, f"entry {number} does not begin with MODE/billing=, MODE/pay= or MODE/pay/PAY_METHOD=", cure)
         if pay_method and pay_method not in PAY_METHODS:
             raise RuleError(field, f"entry {number} names no pay_method", "write for example card, phone or kakaopay")
         if place in found:
             raise RuleError(field, f"{place} stands there twice", "keep one")
-        one = Assigned(mode, Purpose(purpose), pay_method, ChannelId.parse(channel, f"{field}: {place}"))
+        one = Assigned(mode, ChannelUse(use), pay_method, ChannelId.parse(channel, f"{field}: {place}"))
         refuse_unfit(one, field)
         found[place] = one
     return tuple(found.values())
@@ -278,7 +278,7 @@ def inability(one: Assigned) -> str:
     module = one.channel.module
     if module is None:
         return ""
-    if one.purpose is Purpose.BILLING:
+    if one.use is ChannelUse.BILLING:
         return "" if module.can_issue else "registers no cards"
     if module.windows is None:
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from billing.domain.channel import DEFAULTS, MODULES, PAY_METHODS, Assigned, ChannelId, OnIssue, Purpose, assigned, inability
+from billing.domain.channel import DEFAULTS, MODULES, PAY_METHODS, Assigned, ChannelId, OnIssue, ChannelUse, assigned, inability
 from billing.errors import RuleError
 
 # pg_provider · the window issues billing keys · REST with card data does. Source: PortOne V1, PGs and billing keys.
@@ -90,12 +90,12 @@ def test_what_is_no_channel(text: str, problem: str, cure: str) -> None:
     assert cure in refused.value.cure
 
 
-def test_channels_are_assigned_by_mode_purpose_and_way_to_pay() -> None:
+def test_channels_are_assigned_by_mode_use_and_way_to_pay() -> None:
     text = "live/billing=html5_inicis.MOIbill, live/pay=html5_inicis.MOIpay,live/pay/kakaopay=kakaopay.CID ,"
     assert assigned(text) == (
-        Assigned("live", Purpose.BILLING, "", ChannelId("html5_inicis", "MOIbill")),
-        Assigned("live", Purpose.PAY, "", ChannelId("html5_inicis", "MOIpay")),
-        Assigned("live", Purpose.PAY, "kakaopay", ChannelId("kakaopay", "CID")),
+        Assigned("live", ChannelUse.BILLING, "", ChannelId("html5_inicis", "MOIbill")),
+        Assigned("live", ChannelUse.PAY, "", ChannelId("html5_inicis", "MOIpay")),
+        Assigned("live", ChannelUse.PAY, "kakaopay", ChannelId("kakaopay", "CID")),
     )
     assert assigned("") == ()
 

@@ -1,4 +1,4 @@
-"""Where windows are opened: channels by mode and purpose, our own address, the code of the shop, the script."""
+"""Where windows are opened: channels by mode and use, our own address, the code of the shop, the script."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine
 
 from billing import fault
+from billing.checkouts import Checkouts
 from billing.clock import SystemClock
 from billing.domain.customer import Customer, bucket_of, checked_customer
 from billing.domain.dunning import Ladder
@@ -22,13 +23,17 @@ from billing.domain.policy import Policy
 from billing.domain.reconciliation import Report
 from billing.domain.refund import Refund
 from billing.domain.settlement import Verdict
-from billing.errors import RuleError, SettingsError
+from billing.errors import InvariantBroken, RuleError, SettingsError
 from billing.flow.adjudication import Adjudication
 from billing.flow.charging import Charging
 from billing.flow.closing import Closing
+from billing.flow.completing import Completing
+from billing.flow.confirming import Confirming
 from billing.flow.delivery import Consumer, Delivery
 from billing.flow.founding import Founding
 from billing.flow.heeding import Heeding
+from billing.flow.inviting import Inviting
+from billing.flow.opening import Opening
 from billing.flow.pricing import Pricing
 from billing.flow.receiving import Receipt, Receiving
 from billing.flow.reconciliation import Reconciliation
@@ -39,16 +44,19 @@ from billing.flow.renewal import Renewal
 from billing.flow.resolution import Resolution
 from billing.flow.restoring import Restoring
 from billing.flow.settlement import Settlement
+from billing.flow.showing import Showing
 from billing.flow.stopping import Stopping
 from billing.flow.subscribing import Started, Subscribing
 from billing.flow.verification import PgLedger, Proof, Verification
 from billing.flow.vouching import Vouching
+from billing.flow.windows import Windows
 from billing.flow.worker import Worker
 from billing.gateway.http import Handler, HandlerAnswer, Http
 from billing.gateway.iamport import IamportGateway
 from billing.gateway.sandboxed import sandbox_ledger
 from billing.ids import new_uuid
 from billing.instance import Instance
+from billing.links import Links
 from billing.ports import Clock, Gateway, NewId
 from billing.settings import Mode, Settings
 from billing.store import migrate
@@ -135,26 +143,29 @@ class Billing:
         self.gateway = gateway or self._connected(wire)
         returns = RefundSettlement(self.store, self.gateway, self.policy)
         self.settlement = Settlement(self.store, self.gateway, returns, self.policy)
-        self._vouching = Vouching(
+        self.vouching = Vouching(
             self.store,
             Instance(settings.instance_secret, settings.instance_file),
             mode=settings.mode.value,
             imp_key=settings.credentials[0].get_secret_value(),
         )
-        self.charging = Charging(self.store, self.gateway, self.settlement, self.policy, self.clock, self._vouching)
+        self.charging = Charging(self.store, self.gateway, self.settlement, self.policy, self.clock, self.vouching)
         self._renewal = Renewal(self.store, self.policy)
         self._resolution = Resolution(self.store, self.settlement, self.charging, self.policy, self.clock)
         self.plans = Pricing(self.store)
         self.cards = Registration(
-            self.store, self.gateway, self.policy, self._vouching, pg=settings.key_in_channel, new_customer_uid=self._customer_uid
+            self.store, self.gateway, self.policy, self.vouching, pg=settings.key_in_channel, new_customer_uid=self._customer_uid
         )
         self.views = Views(self.store)
-        self._refunding = Refunding(self.store, self.gateway, returns, self.policy, self.clock, self._vouching)
+        self._refunding = Refunding(self.store, self.gateway, returns, self.policy, self.clock, self.vouching)
         self.refunds = Refunds(self._refunding, self.views, check=self.check)
         self.reconciliation = Reconciliation(self.store, self.gateway, self.settlement, self.policy, adopt=self.refunds.adopt)
-        self.restore = Restoring(self.store, self._renewal, self.settlement, self.reconciliation, self._vouching, self.policy)
-        self.controls = Founding(self.store, self._vouching)
+        self.restore = Restoring(self.store, self._renewal, self.settlement, self.reconciliation, self.vouching, self.policy)
+        self.controls = Founding(self.store, self.vouching)
         self.webhooks = Receiving(self.store, self.policy)
+        self._completing = Completing(
+            self.store, self.gateway, self.settlement, self.cards, self.charging, self.reconciliation, self.policy
+        )
         self._heeding = Heeding(
             self.store,
             self.gateway,
@@ -163,6 +174,27 @@ class Billing:
             self.clock,
             adopt=self.refunds.adopt,
             alarm=self.reconciliation.alarm,
+            register=self._completing.hear,
+        )
+        windows = Windows(
+            billing_channel=lambda: settings.billing_channel,
+            pay_channel=settings.pay_channel,
+            base=lambda: settings.public_base,
+            notices_to=self._notices_to,
+            # A PG that was told to ask first and cannot reach this machine would stop every payment.
+            asks_before=settings.mode is Mode.SANDBOX or settings.public_url.startswith("https://"),
+        )
+        opening = Opening(
+            self.store, self.gateway, self.settlement, self._completing, self.cards, self.vouching, windows, self.policy
+        )
+        self.checkouts = Checkouts(
+            Inviting(self.store, self.vouching, windows),
+            Showing(self.store),
+            opening,
+            self._completing,
+            Confirming(self.store, self.vouching, self.policy),
+            links=self._links,
+            check=self.check,
         )
         self.worker = Worker(
             self.store,
@@ -222,9 +254,9 @@ class Billing:
             SettingsError: the instance secret cannot be used.
         """
         with self.store.read() as tx:
-            found = self._vouching.seen(tx)
+            found = self.vouching.seen(tx)
             assert_guarded(tx.connection)
-        if self._vouching.recognised(found).is_on_new_timeline:
+        if self.vouching.recognised(found).is_on_new_timeline:
             self.restore.follow()
 
     def renew(self, limit: int | None = None) -> Counter[str]:
@@ -293,6 +325,19 @@ class Billing:
     def now(self) -> datetime:
         """The business instant: the test clock where one is set."""
         return self.controls.clocks()[0]
+
+    def _notices_to(self) -> str:
+        """Where the PG tells of a window's payment; nothing where that address carries a secret, which buyers would read."""
+        has_secret = bool(self.settings.webhook_secret.get_secret_value())
+        return "" if has_secret else f"{self.settings.public_base}/webhooks/iamport"
+
+    def _links(self) -> Links:
+        with self.store.read() as tx:
+            identity = tx.controls.identity()
+        key = self.vouching.instance.key_for("checkout", identity.ledger_id) if identity else None
+        if key is None:
+            raise InvariantBroken("there is no instance secret or no identity yet; run `billing init`")
+        return Links(key, self.settings.public_base)
 
     def _customer_uid(self, customer_id: str, number: int) -> str:
         """A name for a card that no other card, customer or database ever has, of letters and digits only."""

@@ -49,6 +49,17 @@ class Instance:
         secret = self._secret.get_secret_value() or self._read()
         return hmac.digest(secret.encode(), f"gudok|{ledger_id}".encode(), "sha256").hex() if secret else None
 
+    def key_for(self, purpose: str, ledger_id: str) -> bytes | None:
+        """32 bytes to sign with, of this instance, ledger and purpose alone; None where there is no secret yet.
+
+        Not the mark: that one stands in the database.
+
+        Raises:
+            SettingsError: others may read the file, or it holds no secret.
+        """
+        secret = self._secret.get_secret_value() or self._read()
+        return hmac.digest(secret.encode(), f"gudok|{purpose}|{ledger_id}".encode(), "sha256") if secret else None
+
     def make(self) -> None:
         """Make the secret where there is none; of several processes that try, one wins and all use its secret.
 

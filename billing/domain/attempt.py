@@ -164,9 +164,7 @@ def merchant_uid_stem(prefix: str, ledger_id: str, subscription_id: str, purpose
     every PG accepts.
     Source: PortOne REST V1 (merchant_uid <= 40; Smartro V2 cuts longer or special ones silently).
     """
-    key = f"v1|{ledger_id}|{subscription_id}|{purpose}|{period_index}"
-    bits = int.from_bytes(sha256(key.encode()).digest()[:17], "big") >> 6
-    return prefix + "".join(ALPHABET[bits >> shift & 31] for shift in range(125, -1, -5))
+    return prefix + stem(f"v1|{ledger_id}|{subscription_id}|{purpose}|{period_index}")
 
 
 def merchant_uid(stem: str, seq: int) -> str:
@@ -194,13 +192,23 @@ def stem_of(uid: str) -> tuple[str, int]:
     return stem, int(number)
 
 
-def is_number_of(prefix: str, uid: str) -> bool:
-    """True for an order number of the shape this ledger mints; other ledgers' prefixes have another length or letters."""
+def is_number_of(prefix: str, uid: str, kind: str = "a") -> bool:
+    """True for an order number of the shape this ledger mints; other ledgers' prefixes have another length or letters.
+
+    Args:
+        kind: `a` for attempts, `k` for registrations in a window.
+    """
     body = uid[len(prefix) :]
     return (
         uid.startswith(prefix)
         and len(body) == _STEM_LENGTH + 3
-        and body[-3] == "a"
+        and body[-3] == kind
         and body[-2:].isdigit()
         and set(body) <= set(ALPHABET)
     )
+
+
+def stem(text: str) -> str:
+    """26 letters and digits that stand for `text`: 130 bits of SHA-256 in Crockford base 32, lower case."""
+    bits = int.from_bytes(sha256(text.encode()).digest()[:17], "big") >> 6
+    return "".join(ALPHABET[bits >> shift & 31] for shift in range(125, -1, -5))

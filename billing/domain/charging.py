@@ -95,6 +95,21 @@ def planned(
     )
 
 
+def armed(attempt: ChargeAttempt, *, token_fp: str, now: datetime, until: datetime) -> ChargeAttempt:
+    """The attempt with one send under way: to be committed before a byte leaves, or a number is handed out."""
+    return attempt._replace(
+        state=AttemptState.SENDING,
+        wire_count=attempt.wire_count + 1,
+        token_fp=token_fp,
+        sent_at=now,
+        wake_at=until,
+        moved_at=now,
+        looks=0,
+        first_negative_at=None,
+        superseded_at=None,
+    )
+
+
 def order_of(attempt: ChargeAttempt, ledger_id: str) -> ChargeOrder:
     """What the wire carries for an attempt.
 

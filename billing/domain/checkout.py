@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
 from typing import NamedTuple
 
-from billing.domain.attempt import ALPHABET, AttemptState, ChargeAttempt
+from billing.domain.attempt import AttemptState, ChargeAttempt, stem
 from billing.domain.evidence import PaymentFact, PaymentStatus, VirtualAccount
 from billing.domain.settlement import AccountIssued, Booked, Declined, Mismatch, Paid, PaidTwice, Verdict, unlike
 
@@ -23,7 +22,7 @@ class CheckoutState(StrEnum):
     """The life of a checkout. One that was not used in time stays open and is refused by its date."""
 
     OPEN = "open"
-    DONE = "done"  # the card is registered, or the invoice paid
+    DONE = "done"  # the card is registered; of an invoice, its own state says so
 
 
 CHECKOUT_ARROWS = {CheckoutState.OPEN: frozenset({CheckoutState.DONE}), CheckoutState.DONE: frozenset[CheckoutState]()}
@@ -72,9 +71,7 @@ def registration_uid(prefix: str, ledger_id: str, checkout_id: str, opening: int
     Derived like an attempt's; the PG keeps a record of it, status paid, though no money moved.
     Source: PortOne REST V1, PaymentAnnotation.customer_uid_usage `issue`.
     """
-    bits = int.from_bytes(sha256(f"card|{ledger_id}|{checkout_id}".encode()).digest()[:17], "big") >> 6
-    stem = "".join(ALPHABET[bits >> shift & 31] for shift in range(125, -1, -5))
-    return f"{prefix}{stem}k{opening:02d}"
+    return f"{prefix}{stem(f'card|{ledger_id}|{checkout_id}')}k{opening:02d}"
 
 
 class Completion(StrEnum):

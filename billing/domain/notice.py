@@ -122,6 +122,15 @@ def fields_of(body: bytes, content_type: str | None = None) -> dict[str, object]
     return fields
 
 
+def checked_id(name: str, value: object) -> str:
+    """An id that somebody outside named, if it is of the shape the PG's ids have: it may come to stand in a URL of ours.
+
+    Raises:
+        RuleError: names the field, never its value.
+    """
+    return _checked(name, value)
+
+
 def _checked(name: str, value: object) -> str:
     if name in _OPTIONAL and value in (None, ""):
         return ""

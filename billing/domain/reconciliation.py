@@ -129,6 +129,11 @@ class Whose(NamedTuple):
         """True for a number of our shape and prefix, unless its note names another ledger: four letters can collide."""
         return is_number_of(self.uid_prefix, merchant_uid) and ledger_of(custom_data) in (None, self.ledger_id)
 
+    def named(self, merchant_uid: str, custom_data: str | None) -> bool:
+        """True also for a registration's number, and for any number whose note names this ledger."""
+        is_card = is_number_of(self.uid_prefix, merchant_uid, "k") and ledger_of(custom_data) is None
+        return is_card or self.minted(merchant_uid, custom_data) or ledger_of(custom_data) == self.ledger_id
+
 
 class Settle(NamedTuple):
     """The record says more than our row: look it up and book it."""
@@ -167,7 +172,7 @@ def compared(fact: PaymentFact, known: Known, whose: Whose, *, now: datetime) ->
         return _against_payment(fact, known.payment)
     if known.attempt is not None:
         return _against_attempt(fact, known.attempt, now)
-    if whose.minted(fact.merchant_uid, fact.custom_data) or ledger_of(fact.custom_data) == whose.ledger_id:
+    if whose.named(fact.merchant_uid, fact.custom_data):
         return _unasked(fact, whose)
     # A card registered in the PG's window leaves a record that moved no money. Source: PortOne REST V1, usage `issue`.
     if known.owner is not None and fact.usage != "issue":

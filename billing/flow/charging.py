@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from billing import fault
 from billing.domain.attempt import AttemptState, ChargeAttempt, Trigger, Way
 from billing.domain.booking import Pen, closed
-from billing.domain.charging import is_wanted, order_of
+from billing.domain.charging import armed, is_wanted, order_of
 from billing.domain.invoice import Collection, Invoice, InvoiceState
 from billing.domain.policy import Policy
 from billing.domain.settlement import NotTried, Unsent, Verdict
@@ -161,14 +161,14 @@ class Charging:
             return []
         try:
             token = self._gateway.token()
-            armed, ledger_id = self._store.run(lambda tx: self._armed(tx, attempts, token))
+            sending, ledger_id = self._store.run(lambda tx: self._armed(tx, attempts, token))
         except (GatewayError, InvariantBroken):
             self._let_go(attempts)
             raise
         fault.point("K03")
-        held = {one.id: one for one in armed}
+        held = {one.id: one for one in sending}
         gate = Gate(self._store, self._clock, began + self._policy.patience.gate.total_seconds(), self.stopping)
-        replies = self._gateway.charge([order_of(one, ledger_id) for one in armed], token=token, gate=gate)
+        replies = self._gateway.charge([order_of(one, ledger_id) for one in sending], token=token, gate=gate)
         verdicts: list[Verdict] = []
         for group in replies:
             verdicts += self._settled([Held(held[order.attempt_id], reply) for order, reply in group], token)
@@ -188,7 +188,7 @@ class Charging:
         locked = tx.attempts.locked([one.id for one in attempts])
         payers = tx.customers.with_current_keys(sorted({one.customer_id for one in attempts}))
         late = self._without_a_day(tx, attempts, pairs)
-        armed: list[ChargeAttempt] = []
+        ready: list[ChargeAttempt] = []
         before: list[ChargeAttempt] = []
         for mine in attempts:
             row = locked[mine.id]
@@ -207,21 +207,9 @@ class Charging:
                 self._dropped(tx, row, invoice, subscription)
                 continue
             before.append(row)
-            armed.append(
-                row._replace(
-                    state=AttemptState.SENDING,
-                    wire_count=row.wire_count + 1,
-                    token_fp=token.fingerprint,
-                    sent_at=tx.now,
-                    wake_at=tx.now + self._policy.patience.lease,
-                    moved_at=tx.now,
-                    looks=0,
-                    first_negative_at=None,
-                    superseded_at=None,
-                )
-            )
-        tx.attempts.update(armed, was=before)
-        return armed, identity.ledger_id
+            ready.append(armed(row, token_fp=token.fingerprint, now=tx.now, until=tx.now + self._policy.patience.lease))
+        tx.attempts.update(ready, was=before)
+        return ready, identity.ledger_id
 
     def _without_a_day(
         self, tx: Tx, attempts: Sequence[ChargeAttempt], pairs: dict[str, tuple[Invoice, Subscription]]

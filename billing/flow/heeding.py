@@ -38,6 +38,9 @@ STRANGERS_PER_LOOK = 100
 Adopt = Callable[[Sequence[str]], object]
 """Take over what was given back at the PG, of these payments (`imp_uid`)."""
 
+Register = Callable[[str, str], bool]
+"""Look for the card that was registered in a window, by the record's `imp_uid` and order number; True where it ended."""
+
 Alarm = Callable[[PaymentFact], object]
 """Say that the PG holds a payment under our kind of name that no row of ours knows."""
 
@@ -49,6 +52,7 @@ class _Batch:
     notices: list[Received]
     attempts: dict[str, ChargeAttempt]
     whose: Whose
+    registrations: frozenset[str]  # order numbers of windows that register a card
     ended: dict[str, str] = field(default_factory=dict)  # id → outcome
     vain: set[str] = field(default_factory=set)  # looked at, and nothing conclusive was found
     counts: Counter[str] = field(default_factory=Counter)
@@ -74,6 +78,7 @@ class Heeding:
         *,
         adopt: Adopt,
         alarm: Alarm,
+        register: Register,
     ) -> None:
         self._store = store
         self._gateway = gateway
@@ -82,6 +87,7 @@ class Heeding:
         self._clock = clock
         self._adopt = adopt
         self._alarm = alarm
+        self._register = register
         quiet = policy.patience.quiet.total_seconds()
         self._known, self._strange = Allowance(KNOWN_LOOKS, quiet), Allowance(STRANGER_LOOKS, quiet)
         self._lock = Lock()
@@ -118,10 +124,12 @@ class Heeding:
         def claim(tx: Tx) -> _Batch:
             notices = tx.inbox.claim(tx.now, tx.now + self._policy.patience.lease, limit, only_known=only_known)
             if not notices:
-                return _Batch([], {}, Whose("", ""))
+                return _Batch([], {}, Whose("", ""), frozenset())
+            numbers = [one.merchant_uid for one in notices]
             identity = tx.controls.identity()
-            attempts = {one.merchant_uid: one for one in tx.attempts.by_uids([one.merchant_uid for one in notices])}
-            return _Batch(notices, attempts, Whose(identity.ledger_id, identity.uid_prefix) if identity else Whose("", ""))
+            attempts = {one.merchant_uid: one for one in tx.attempts.by_uids(numbers)}
+            whose = Whose(identity.ledger_id, identity.uid_prefix) if identity else Whose("", "")
+            return _Batch(notices, attempts, whose, frozenset(tx.checkouts.by_uids(numbers)))
 
         return self._store.run(claim)
 
@@ -129,6 +137,7 @@ class Heeding:
         """Decide what can be decided without the PG, then ask it about the rest."""
         known: list[Received] = []
         strange: list[Received] = []
+        cards: list[Received] = []
         for one in batch.notices:
             attempt = batch.attempts.get(one.merchant_uid)
             if attempt is not None:
@@ -139,12 +148,15 @@ class Heeding:
                     batch.vain.add(one.id)
                 else:
                     known.append(one)
+            elif one.merchant_uid in batch.registrations:
+                cards.append(one)
             elif is_number_of(batch.whose.uid_prefix, one.merchant_uid):
                 strange.append(one)
             else:
                 batch.ended[one.id] = "foreign"
         if may_ask:
             self._settled(batch, known)
+            self._registered(batch, cards)
             self._recognised(batch, strange)
 
     def _settled(self, batch: _Batch, known: list[Received]) -> None:
@@ -164,6 +176,16 @@ class Heeding:
             elif not one.tells_of_a_cancel:
                 batch.ended[one.id] = verdict.name
         self._given_back(batch, [one for one in known if one.tells_of_a_cancel and one.id not in batch.vain])
+
+    def _registered(self, batch: _Batch, cards: list[Received]) -> None:
+        """Windows that registered a card: one look each, because a card is asked for by its own name."""
+        for one in cards:
+            if not self._may_look(self._known):
+                return
+            if self._register(one.imp_uid, one.merchant_uid):
+                batch.ended[one.id] = "registered"
+            else:
+                batch.vain.add(one.id)
 
     def _given_back(self, batch: _Batch, cancels: list[Received]) -> None:
         """Take over what was given back, of the payments our own rows name."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from billing.domain.attempt import LIVE
+from billing.domain.checkout import CheckoutState
 from billing.domain.customer import BillingKey, Customer, KeyFact, KeyState, moved
 from billing.domain.events import AuditEntry, Event
 from billing.domain.evidence import Refusal
@@ -27,6 +28,10 @@ class CardRefused:
 
     customer_id: str
     reason: str
+
+
+class KeyNotThere(GatewayError):
+    """The PG shows no key under this name, or not yet."""
 
 
 class Registration:
@@ -84,12 +89,13 @@ class Registration:
         """Look a key up at the PG and make it current if it is there; the one way a key comes to count.
 
         Raises:
-            RuleError: the PG shows no such key, or one of the wrong mode.
+            KeyNotThere: the PG shows no such key, or not yet.
+            RuleError: it is one of the wrong mode, or was removed meanwhile.
             GatewayError: the PG could not be asked.
         """
         fact = self._gateway.get_key(customer_uid)
         if fact is None:
-            raise GatewayError(f"the PG took the card but shows no key {customer_uid} yet; run `billing card list` later")
+            raise KeyNotThere(f"the PG shows no key {customer_uid} yet; ask again later")
         if self._policy.is_live and fact.sandbox:
             raise RuleError("card", "the PG registered it on a test channel", "check BILLING_PG against the live channels")
         current = self._store.run(lambda tx: self._current(tx, fact, actor))
@@ -129,6 +135,8 @@ class Registration:
             ripe = tx.now - self._policy.patience.admission
             left = tx.customers.unsettled_keys(tx.now, limit)
             left = [key for key in left if key.state is KeyState.RETIRED or key.created_at <= ripe]
+            in_window = tx.checkouts.opened([key.customer_uid for key in left], tx.now - self._policy.patience.window)
+            left = [key for key in left if key.customer_uid not in in_window]
             busy = {key.id for key in left if tx.attempts.live_on_key(key.customer_uid)}
         settled = 0
         for key in left:
@@ -152,9 +160,8 @@ class Registration:
         self._store.run(lambda tx: self._removed(tx, key, "engine"))
         return True
 
-    def _pending(self, tx: Tx, customer: str) -> BillingKey:
-        self._vouching.vouched(tx)
-        owner = tx.customers.find(customer, lock=True)
+    def begin(self, tx: Tx, owner: Customer) -> BillingKey:
+        """A row for a card that is about to be registered, under a name of its own. `owner` is locked by the caller."""
         number = len(tx.customers.keys_of(owner.id)) + 1
         key = BillingKey(
             id=tx.new_id(),
@@ -165,6 +172,10 @@ class Registration:
         )
         tx.customers.insert_key(key)
         return key
+
+    def _pending(self, tx: Tx, customer: str) -> BillingKey:
+        self._vouching.vouched(tx)
+        return self.begin(tx, tx.customers.find(customer, lock=True))
 
     def _refused(self, tx: Tx, pending: BillingKey, reason: str, actor: str) -> CardRefused:
         tx.customers.update_keys([moved(pending, KeyState.REMOVED, removed_at=tx.now)])
@@ -190,15 +201,19 @@ class Registration:
         )
         replaced = [moved(key, KeyState.RETIRED) for key in keys if key.state is KeyState.CURRENT]
         tx.customers.update_keys([*replaced, current])
-        failed = [invoice for invoice, _ in tx.invoices.lock_open_of(owner.id) if invoice.first_failed_at is not None]
-        undecided = tx.attempts.of_invoices([one.id for one in failed])
+        checkout = tx.checkouts.of_card(current.customer_uid)
+        asked = checkout.invoice_id if checkout else None
+        waiting = [one for one, _ in tx.invoices.lock_open_of(owner.id) if one.first_failed_at is not None or one.id == asked]
+        undecided = tx.attempts.of_invoices([one.id for one in waiting])
         tx.invoices.update(
             [
                 one._replace(collection=Collection.CHARGE, next_attempt_at=tx.business_now)
-                for one in failed
+                for one in waiting
                 if all(attempt.state not in LIVE for attempt in undecided[one.id])
             ]
         )
+        if checkout is not None and checkout.state is CheckoutState.OPEN:
+            tx.checkouts.update(checkout._replace(state=CheckoutState.DONE, done_at=tx.now))
         payload = {"customer_uid": current.customer_uid, "card_name": current.card_name, "card_number": current.card_number}
         tx.outbox.publish([Event("card.registered", f"card.registered:{current.id}", owner.id, payload=payload)], tx.business_now)
         tx.audit.note(AuditEntry(actor, "card.registered", current.customer_uid, {"customer": owner.id}), tx.now)

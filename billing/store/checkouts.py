@@ -20,6 +20,7 @@ _ALL = select(*MAPPER.columns)
 _FIND = _ALL.where(checkout.c.id == bindparam("id"))
 _LOCK = _FIND.with_for_update()
 _BY_UIDS = _ALL.where(is_one_of(checkout.c.merchant_uid)).order_by(checkout.c.opened_at, checkout.c.id)
+_OF_CARD = _ALL.where(checkout.c.customer_uid == bindparam("customer_uid")).with_for_update()
 _OPENED = select(checkout.c.customer_uid).where(
     is_one_of(checkout.c.customer_uid), checkout.c.opened_at > bindparam("after", type_=checkout.c.opened_at.type)
 )
@@ -54,6 +55,11 @@ class Checkouts:
         """For each order number the checkout whose window was opened under it last; unknown numbers are left out."""
         found = self._connection.execute(_BY_UIDS, {"keys": merchant_uids}).all()
         return {one.merchant_uid or "": one for one in map(MAPPER.record, found)}
+
+    def of_card(self, customer_uid: str) -> Checkout | None:
+        """The checkout that registers this card, locked; None for a card that was keyed in."""
+        row = self._connection.execute(_OF_CARD, {"customer_uid": customer_uid}).first()
+        return MAPPER.record(row) if row else None
 
     def opened(self, customer_uids: Sequence[str], after: datetime) -> set[str]:
         """Which of these cards may be in a window right now: it was opened after `after`."""

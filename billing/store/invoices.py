@@ -47,7 +47,8 @@ _HAS = select(invoice.c.id).where(
     invoice.c.subscription_id == bindparam("subscription_id"), invoice.c.period_index == bindparam("period_index")
 )
 _BY_STEMS = _ALL.where(is_one_of(invoice.c.uid_stem))
-_LOCK = _PAIRS.where(is_one_of(invoice.c.id)).order_by(subscription.c.id, invoice.c.id).with_for_update()
+_READ = _PAIRS.where(is_one_of(invoice.c.id)).order_by(subscription.c.id, invoice.c.id)
+_LOCK = _READ.with_for_update()
 _LOCK_OPEN_OF = (
     _PAIRS.where(invoice.c.customer_id == bindparam("customer_id"), invoice.c.state == "open")
     .order_by(subscription.c.id, invoice.c.id)
@@ -121,6 +122,10 @@ class Invoices:
     def by_stems(self, stems: Sequence[str]) -> list[Invoice]:
         """The invoices whose order numbers begin so, in no particular order."""
         return [MAPPER.record(row) for row in self._connection.execute(_BY_STEMS, {"keys": stems})]
+
+    def pairs(self, ids: Sequence[str]) -> list[tuple[Invoice, Subscription]]:
+        """These invoices with their subscriptions, as they stand; nothing is locked."""
+        return _pairs(self._connection.execute(_READ, {"keys": ids}).all())
 
     def lock(self, ids: Sequence[str]) -> list[tuple[Invoice, Subscription]]:
         """Lock these invoices with their subscriptions, in the one order everybody uses."""

@@ -170,7 +170,7 @@ CARRIERS: dict[str, Callable[[Stage], Any]] = {
     "settings": lambda stage: stage.settings,
     "keeper": lambda stage: stage.app.gateway._tokens,  # type: ignore[attr-defined]
     "engine": lambda stage: stage.app.engine,
-    "instance": lambda stage: stage.app._vouching.instance,
+    "instance": lambda stage: stage.app.vouching.instance,
 }
 
 

@@ -94,7 +94,7 @@ class Gateway(Protocol):
     """The PG, as far as a billing engine needs one.
 
     Every method raises `GatewayUnavailable` when the PG could not be asked and
-    `CredentialsRefused` when it does not accept our key; `charge` and `cancel` alone never raise
+    `CredentialsRefused` when it does not accept our key; `charge`, `charge_card` and `cancel` alone never raise
     for what happens on the wire, they report a `Reply` for each order.
     """
 
@@ -115,6 +115,15 @@ class Gateway(Protocol):
         slowest keeps nobody waiting.
 
         `gate` is asked right before each send; where it says no, the reply is `Silence(sent=False)`.
+        """
+        ...
+
+    def charge_card(
+        self, order: ChargeOrder, card: CardSecrets, *, pg: str = "", token: Token, gate: Callable[[], bool]
+    ) -> Reply:
+        """Charge raw card data once, with exactly this token; a `customer_uid` in the order keeps the card under that name.
+
+        `gate` is asked right before the send; where it says no, the reply is `Silence(sent=False)`.
         """
         ...
 

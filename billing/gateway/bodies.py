@@ -27,12 +27,35 @@ def again(order: ChargeOrder) -> bytes:
     Source: PortOne REST V1, POST /subscribe/payments/again (merchant_uid ≤ 40, customer_uid ≤ 80,
     name ≤ 40, buyer_name ≤ 16, buyer_email ≤ 64, buyer_tel ≤ 16; amount is a JSON number).
     """
-    if not 0 < len(order.merchant_uid) <= 40 or not 0 < len(order.customer_uid) <= 80:
+    if not order.customer_uid:
+        raise ValueError("a charge by key names its card")
+    return _json({"customer_uid": order.customer_uid} | _ordered(order))
+
+
+def onetime(order: ChargeOrder, revealed: Mapping[str, str], pg: str) -> Sealed:
+    """The body of one charge of raw card data. The caller holds card data in this very frame.
+
+    Raises:
+        ValueError: as for `again`.
+
+    Source: PortOne REST V1, POST /subscribe/payments/onetime (the fields of `again`, those of a card, and `pg`;
+    `customer_uid` is optional and keeps the card).
+    """
+    fields = _ordered(order) | dict(revealed)
+    if order.customer_uid:
+        fields["customer_uid"] = order.customer_uid
+    if pg:
+        fields["channel_key" if pg.startswith(KEY_PREFIX) else "pg"] = pg
+    return Sealed(_json(fields))
+
+
+def _ordered(order: ChargeOrder) -> dict[str, object]:
+    """What every charge says, whatever it is charged to."""
+    if not 0 < len(order.merchant_uid) <= 40 or len(order.customer_uid) > 80:
         raise ValueError("merchant_uid or customer_uid does not fit the PG")
     if order.amount <= 0:
         raise ValueError("a charge takes a positive amount")
     fields: dict[str, object] = {
-        "customer_uid": order.customer_uid,
         "merchant_uid": order.merchant_uid,
         "amount": major(order.amount, order.currency),
         "name": order.name,  # its length was checked when the attempt was planned
@@ -50,7 +73,7 @@ def again(order: ChargeOrder) -> bytes:
         fields["buyer_tel"] = order.buyer_tel
     if order.custom_data:
         fields["custom_data"] = order.custom_data
-    return _json(fields)
+    return fields
 
 
 def cancel(order: CancelOrder) -> bytes:

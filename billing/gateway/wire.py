@@ -27,7 +27,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from billing.domain.customer import KeyFact
-from billing.domain.evidence import Cancellation, Channel, PaymentFact, PaymentStatus, UnreadRecord
+from billing.domain.evidence import Cancellation, Channel, PaymentFact, PaymentStatus, UnreadRecord, VirtualAccount
 from billing.gateway.declines import DeclineTable
 from billing.gateway.http import Answer
 from billing.redaction import redacted

@@ -344,7 +344,9 @@ def parsed_networks(value: str) -> tuple[Network, ...]:
                 meant = ip_network(text, strict=False)
             except ValueError:
                 raise ValueError("must be addresses or networks like 52.78.100.19 or 10.0.0.0/8, separated by commas") from None
-            raise ValueError(f"{text} has host bits set; write {meant}") from None
+            host = text.partition("/")[0]
+            problem = f"{text} has host bits set: as a network it is {meant}, {meant.num_addresses:,} addresses"
+            raise ValueError(f"{problem}; write {host} for that one, or {meant} for all of them") from None
     return tuple(networks)
 
 

@@ -139,10 +139,18 @@ def test_replaying_a_notice_from_the_command_line(shop: Shell) -> None:
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
-        ("BILLING_WEBHOOK_ALLOW", "1.1.1.1/3", "1.1.1.1/3 has host bits set; write 0.0.0.0/3"),
+        (
+            "BILLING_WEBHOOK_ALLOW",
+            "1.1.1.1/3",
+            "1.1.1.1/3 has host bits set: as a network it is 0.0.0.0/3, 536,870,912 addresses; write 1.1.1.1",
+        ),
         ("BILLING_WEBHOOK_ALLOW", "52.78.100.19,example.com", "must be addresses or networks"),
-        ("BILLING_TRUSTED_PROXIES", "10.0.0.1/8", "10.0.0.1/8 has host bits set; write 10.0.0.0/8"),
-        ("BILLING_TRUSTED_PROXIES", "fe80::1/10", "fe80::1/10 has host bits set; write fe80::/10"),
+        (
+            "BILLING_TRUSTED_PROXIES",
+            "10.0.0.1/8",
+            "10.0.0.1/8 has host bits set: as a network it is 10.0.0.0/8, 16,777,216 addresses",
+        ),
+        ("BILLING_TRUSTED_PROXIES", "fe80::1/10", "fe80::1/10 has host bits set: as a network it is fe80::/10, "),
         ("BILLING_WEBHOOK_SECRET", "tiny", "must be at least 16 letters"),
     ],
 )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from billing.commands.door import Door, missing_file
 from billing.commands.mishaps import CALL_SOMEONE, DONE, NOT_AS_WISHED, REFUSED, UNAVAILABLE
+from billing.domain.channel import ChannelUse
+from billing.domain.standing import compared
 from billing.errors import BillingError, GatewayError, InvariantBroken, SettingsError
 
 if TYPE_CHECKING:
@@ -128,24 +130,16 @@ def _gateway(app: Billing) -> Iterator[Finding]:
         yield _warned("clock", f"this machine is {abs(skew):.0f} s {ahead} the PG", cure)
     elif skew is not None:
         yield Finding("clock", "ok", f"within {max(abs(skew), 1):.0f} s of the PG's")
-    names = [f"{one.pg_provider}.{one.pg_id}" for one in channels]
-    wanted = app.settings.key_in_channel
-    fitting = [one for one in channels if wanted in (one.pg_provider, f"{one.pg_provider}.{one.pg_id}")]
+    wanted = [one for one in app.settings.channel_plan if one.mode == app.settings.mode and one.use is ChannelUse.BILLING]
     if not wanted:
-        yield _channel_unnamed(names)
-    elif not fitting:
-        known = f"set BILLING_PG to one of {', '.join(names)}" if names else "make a channel in the PortOne console"
-        yield _failed("channel", f"{wanted} is none of this account's channels", known, REFUSED)
-    elif all(one.sandbox is app.settings.is_live for one in fitting):
-        is_test = "a test channel" if app.settings.is_live else "a live channel: it takes real money"
-        yield _failed("channel", f"{wanted} is {is_test}", f"mode {app.settings.mode} needs another", REFUSED)
-    else:
-        yield Finding("channel", "ok", f"{wanted} exists")
-
-
-def _channel_unnamed(names: list[str]) -> Finding:
-    cure = f"set BILLING_PG to one of {', '.join(names)}" if names else "make a channel in the PortOne console, then name it"
-    return _warned("channel", "BILLING_PG is not set: the account's default takes every card", cure)
+        names = ", ".join(f"{one.pg_provider}.{one.pg_id}" for one in channels)
+        cure = f"set BILLING_PG to one of {names}" if names else "make a channel in the PortOne console, then name it"
+        yield _warned("channel", "BILLING_PG is not set: the account's default takes every card", cure)
+    for one in compared(wanted, channels, mode=app.settings.mode):
+        if one.is_right:
+            yield Finding("channel", "ok", f"{one.assigned.channel} {one.said}")
+        else:
+            yield _failed("channel", f"{one.assigned.channel} {one.said}", f"{one.cure}; see `billing channel check`", REFUSED)
 
 
 def _switches(app: Billing) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ _FIRST_LOOK = {
 _SETTING_UP = {
     "init": "Make the database ready: migrate it, name it, check its guards. Safe to repeat.",
     "doctor": "Say what is wrong with this configuration, and what to do about it.",
+    "channel": "Read which channel serves what, and compare them with those the PG has.",
     "db": "Move the schema of the database, or say where it stands.",
     "clock": "Read or move the test clock (not in live mode).",
     "restore": "Make a restored or copied database the one that charges.",

@@ -155,6 +155,7 @@ class Channel:
     sandbox: bool
     type: str = ""
     name: str = ""
+    key: str = ""
 
 
 # --- replies to an order -------------------------------------------------------------------------

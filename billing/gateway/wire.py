@@ -203,6 +203,7 @@ def channels(records: object) -> list[Channel]:
             sandbox=_flag(channel, "sandbox"),
             type=_text(channel.get("type")) or "",
             name=_text(channel.get("channel_name")) or "",
+            key=_text(channel.get("channel_key")) or "",
         )
         for channel in map(_object, records)
     ]

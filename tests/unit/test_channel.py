@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from billing.domain.channel import DEFAULTS, MODULES, PAY_METHODS, Assigned, ChannelId, OnIssue, ChannelUse, assigned, inability
+from billing.domain.channel import DEFAULTS, MODULES, PAY_METHODS, Assigned, ChannelId, ChannelUse, OnIssue, assigned, inability
+from billing.domain.evidence import Channel
+from billing.domain.standing import Standing, compared
 from billing.errors import RuleError
 
 # pg_provider · the window issues billing keys · REST with card data does. Source: PortOne V1, PGs and billing keys.
@@ -143,3 +145,35 @@ def test_without_assignments_sandbox_and_test_use_the_test_shops_of_inicis_and_l
         ("test/pay", "html5_inicis.INIpayTest"),
     ]
     assert not any(inability(one) for one in DEFAULTS)
+
+
+# assigned · is a test channel at the PG · how it stands in its own mode
+@pytest.mark.parametrize(
+    ("text", "is_test", "standing", "said"),
+    [
+        ("live/pay=html5_inicis.MOI", False, Standing.FOUND, ""),
+        ("live/pay=html5_inicis.MOI", True, Standing.WRONG_MODE, "what it takes is given back"),
+        ("live/pay=channel-key-abc", True, Standing.WRONG_MODE, "what it takes is given back"),
+        ("test/pay=html5_inicis.MOI", False, Standing.WRONG_MODE, "it takes real money"),
+        ("test/pay=html5_inicis.MOI", True, Standing.FOUND, ""),
+        ("test/pay=html5_inicis", True, Standing.FOUND, ""),
+        ("test/pay=html5_inicis.moi", True, Standing.MISSING, "would silently take another"),
+        ("test/pay=channel-key-xyz", True, Standing.MISSING, "would silently take another"),
+    ],
+)
+def test_how_a_channel_stands_beside_the_pgs_own_list(text: str, is_test: bool, standing: Standing, said: str) -> None:
+    listed = [Channel("html5_inicis", "MOI", is_test, key="channel-key-abc")]
+    (one,) = compared(assigned(text), listed, mode=text.partition("/")[0])
+    assert (one.standing, said in one.said, bool(one.cure)) == (standing, True, standing is not Standing.FOUND)
+
+
+def test_a_module_with_several_shops_is_not_named_by_its_name_alone() -> None:
+    listed = [Channel("html5_inicis", mid, True) for mid in ("B", "A")]
+    (one,) = compared(assigned("test/pay=html5_inicis"), listed, mode="test")
+    assert (one.standing, one.said) == (Standing.AMBIGUOUS, "may be any of the shops A, B")
+
+
+def test_only_this_modes_channels_are_compared() -> None:
+    assert compared(assigned("live/pay=html5_inicis.MOI"), [], mode="test") == []
+    (one,) = compared(assigned("live/pay=html5_inicis.MOI"), [], mode="live")
+    assert one.cure == "make a channel in the PortOne console"

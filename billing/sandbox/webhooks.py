@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from billing.sandbox import outgoing
 from billing.sandbox.call import Call
 from billing.sandbox.config import SandboxConfig
 from billing.sandbox.faults import Subject, seconds
@@ -148,27 +149,15 @@ class Courier:
 
 
 def post(notice: Notice) -> int:
-    """POST a notice and return the status; redirects are not followed.
+    """POST a notice and return the status.
 
     Raises:
         OSError: nobody answered, or not in HTTP.
     """
-    import http.client  # here, because most processes never send a notice
-
-    parts = urlsplit(notice.url or "")
-    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=_CONNECT_SECONDS)
-    try:
-        connection.connect()
-        if connection.sock is not None:
-            connection.sock.settimeout(_READ_SECONDS)
-        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("POST", target, notice.body, {"content-type": notice.content_type})
-        return connection.getresponse().status
-    except http.client.HTTPException as error:
-        raise OSError(f"no HTTP answer: {error!r}") from error
-    finally:
-        connection.close()
+    status, _ = outgoing.post(
+        notice.url or "", notice.content_type, notice.body, connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS
+    )
+    return status
 
 
 class CourierThread:

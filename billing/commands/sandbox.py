@@ -45,9 +45,11 @@ def sandbox(
 ) -> None:
     """Serve the fake PG on this machine until it is interrupted.
 
-    Point an engine at it with BILLING_GATEWAY_URL. A fault is NAME=HOW_OFTEN[,KEY=VALUE]…: lost_reply=0.05 (5 %),
-    slow_approval=1,value=70s (once, 70 seconds), decline=always,value=120054,card=4242. Faults can be changed while it
-    runs: POST /_sandbox/faults; GET /_sandbox/ledger is everything it recorded.
+    Point an engine at it with BILLING_GATEWAY_URL. To a page it gives /v1/iamport.js: IMP.request_pay opens a window in
+    which a buyer pays or registers a card, in an overlay, or on a phone by redirect. A fault is
+    NAME=HOW_OFTEN[,KEY=VALUE]…: lost_reply=0.05 (5 %), slow_approval=1,value=70s (once, 70 seconds),
+    decline=always,value=120054,card=4242. Faults can be changed while it runs: POST /_sandbox/faults; a deposit to a
+    virtual account is POST /_sandbox/vbank/deposit; GET /_sandbox/ledger is everything it recorded.
     """
     from billing.sandbox import MAGIC_CARDS
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from billing.sandbox.config import SandboxConfig
-from billing.sandbox.faults import Faults, Subject
+from billing.sandbox.faults import Faults, Subject, seconds
 from billing.sandbox.state import State
 from billing.sandbox.wire import Refused, Request
 
@@ -40,6 +40,11 @@ class Call:
         """Return the row of the fault `name` if it strikes here, else None."""
         return self.faults.draw(name, self.path, self.subject) if self.faults.rows else None
 
+    def approval_seconds(self) -> float:
+        """Return how long the card network takes with this call."""
+        slow = self.strikes("slow_approval")
+        return seconds(slow["value"], 70) if slow else self.config.approval_seconds
+
     def uid_key(self, merchant_uid: str) -> str:
         """Return the form under which order numbers are compared."""
         return merchant_uid.lower() if self.config.uid_ignores_case else merchant_uid
@@ -58,3 +63,24 @@ class Approval:
     """
 
     finish: Callable[[Call], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the PG asks the merchant before it approves, and where."""
+
+    url: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A call that was admitted and now waits outside of any transaction: for the card network, or for the merchant's word.
+
+    `then` goes on in a transaction of its own, with the merchant's answer to `question`: its
+    status (0 when there was none) and its body.
+    """
+
+    then: Callable[[Call, tuple[int, bytes]], Any]
+    seconds: float = 0.0
+    question: Question | None = None

@@ -76,11 +76,15 @@ _ISSUERS = {"3": ("367", "현대카드"), "4": ("366", "신한카드"), "5": ("3
 class Card:
     """What is kept of a card. `valid_until` is the instant its last month ends, in Unix seconds."""
 
-    masked: str
+    masked: str | None
     behaviour: str
     valid_until: float
-    issuer_code: str
-    issuer_name: str
+    issuer_code: str | None
+    issuer_name: str | None
+
+
+NO_CARD = Card(None, "approves", float("inf"), None, None)
+"""What stands for the card where the buyer pays with something else."""
 
 
 def reason(code: str) -> str:

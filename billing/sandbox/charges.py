@@ -7,6 +7,7 @@ from typing import Any
 from billing.sandbox import keys, payments, webhooks
 from billing.sandbox.call import Approval, Call
 from billing.sandbox.cards import MAGIC_CARDS, Card, decline_code, read_card, reason
+from billing.sandbox.config import Channel
 from billing.sandbox.faults import Subject, seconds
 from billing.sandbox.wire import Refused, listing, number, require, text
 
@@ -15,13 +16,17 @@ UNKNOWN_KEY = "등록되지 않은 구매자입니다."
 BUSY = "동일한 merchant_uid로 처리 중인 요청이 있습니다."
 _CARD_REFUSAL = "카드정보 인증에 실패하였습니다."
 _BUYER_LIMITS = {"buyer_name": 16, "buyer_email": 64, "buyer_tel": 16, "buyer_addr": 128, "buyer_postcode": 8}
-_INSTALMENT_MIN = 50_000
+INSTALMENT_MIN = 50_000
 _DEAF_EVERY = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One charge that was admitted: everything the approval needs, checked."""
+    """One charge that was admitted: everything the approval needs, checked.
+
+    `imp_uid` is of the record a browser window opened for it, and `channel` where. Without
+    `takes_money` only a key is issued, and the amount is for show.
+    """
 
     merchant_uid: str
     amount: float
@@ -38,6 +43,10 @@ class Order:
     keeps_card: bool = False
     usage: str | None = None
     owner: dict[str, str | None] = field(default_factory=dict)
+    pay_method: str = "card"
+    channel: Channel | None = None
+    takes_money: bool = True
+    imp_uid: str | None = None
 
 
 def again(call: Call) -> Approval:
@@ -87,7 +96,7 @@ def order_of(call: Call, fields: Mapping[str, Any], **known: Any) -> Order:
     Source: PortOne REST V1, parameters of `again` and `onetime`.
     """
     amount = number(fields, "amount")
-    if amount is None or amount <= 0:
+    if amount is None or amount < 0 or (amount == 0 and known.get("takes_money", True)):
         raise Refused(1, "결제금액은 0보다 커야 합니다.")
     buyer = {name: text(fields, name, limit) for name, limit in _BUYER_LIMITS.items()}
     quota = int(number(fields, "card_quota") or 0)
@@ -150,6 +159,8 @@ def charge(call: Call, order: Order) -> Any:
         "notice_url": order.notice_url,
         "tax_free": order.tax_free,
         "vat_amount": order.vat_amount,
+        "pay_method": order.pay_method,
+        "takes_money": order.takes_money,
         "invisible_seconds": 0.0 if invisible is None else seconds(invisible or None, 60),
         "shown": {**order.shown, "card_name": card.issuer_name, "card_code": card.issuer_code},
     }
@@ -163,13 +174,14 @@ def charge(call: Call, order: Order) -> Any:
     else:
         code = _decline(call, order, card, charges)
     if code is not None:
-        row = payments.book(call, status="failed", fail_reason=reason(code), **facts)
+        row = payments.book(call, status="failed", fail_reason=reason(code), imp_uid=order.imp_uid, **facts)
     else:
         row = _approved(call, order, card, facts)
     if card.behaviour == "deaf" and charges % _DEAF_EVERY == 0:
         call.loses_reply = True
-    if row["status"] == "paid" and order.keeps_card and order.customer_uid is not None:
-        keys.keep(call, order.customer_uid, card, order.owner)
+    is_kept = row["status"] == "paid" or (row["usage"] == "issue" and row["becomes_paid_at"])
+    if is_kept and order.keeps_card and order.customer_uid is not None:
+        keys.keep(call, order.customer_uid, card, order.owner, order.channel)
     if row["status"] == "paid" or (row["status"] == "failed" and order.usage == "payment.scheduled"):
         webhooks.tell(call, row, early=early is not None)
     return row
@@ -181,15 +193,23 @@ def _approved(call: Call, order: Order, card: Card, facts: dict[str, Any]) -> An
     if late is not None or card.behaviour == "late":
         wait = call.config.late_card_seconds if late is None else seconds(late or None, 60)
         code = MAGIC_CARDS["late"].code or ""
-        return payments.book(call, status="failed", fail_reason=reason(code), becomes_paid_at=call.now + wait, **facts)
+        return payments.book(
+            call,
+            status="failed",
+            fail_reason=reason(code),
+            becomes_paid_at=call.now + wait,
+            imp_uid=order.imp_uid,
+            **facts,
+        )
     if pending is not None:
-        return payments.book(call, status="ready", becomes_paid_at=call.now + seconds(pending or None, 60), **facts)
+        becomes_paid_at = call.now + seconds(pending or None, 60)
+        return payments.book(call, status="ready", becomes_paid_at=becomes_paid_at, imp_uid=order.imp_uid, **facts)
     wrong_amount, wrong_customer = _struck(call, "wrong_amount"), _struck(call, "wrong_customer")
     if wrong_amount is not None:
         facts["amount"] = float(wrong_amount) if wrong_amount else order.amount - 1
     if wrong_customer is not None:
         facts["customer_uid"] = wrong_customer or "sandbox-stranger"
-    row = payments.book(call, status="paid", **facts)
+    row = payments.book(call, status="paid", imp_uid=order.imp_uid, **facts)
     if _struck(call, "shadowed_paid") is not None:
         payments.book(call, status="failed", fail_reason=reason("120054"), **facts)
     return row
@@ -202,14 +222,16 @@ def _struck(call: Call, fault: str) -> str | None:
 
 
 def _decline(call: Call, order: Order, card: Card, charges: int) -> str | None:
-    """Return why the PG or the issuer declines, or None.
+    """Return why the PG or the issuer declines, or None. Nobody is asked where no money moves.
 
     Source: INICIS code list (550690 below 100 won); PortOne REST V1, `card_quota` (two
     months or more from 50,000 won).
     """
+    if not order.takes_money:
+        return None
     if order.currency == "KRW" and order.amount < call.config.amount_min:
         return "550690"
-    if order.quota >= 2 and order.amount < _INSTALMENT_MIN:
+    if order.quota >= 2 and order.amount < INSTALMENT_MIN:
         return "120006"
     return decline_code(card.behaviour, charges=charges, valid_until=card.valid_until, now=call.now)
 

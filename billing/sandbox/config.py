@@ -8,13 +8,18 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One PG contract of the merchant. `bills` is whether it may charge without a browser."""
+    """One PG contract of the merchant.
+
+    `bills` is whether it may charge without a browser, `charges_at_issue` whether a window
+    that issues a key takes the amount, too (Source: PortOne V1, list of PGs; INICIS does not).
+    """
 
     pg_provider: str
     pg_id: str
     channel_key: str
     name: str
     bills: bool
+    charges_at_issue: bool = False
 
 
 CHANNELS = (
@@ -46,10 +51,11 @@ class SandboxConfig:
     """A smaller charge is declined with 550690. Source: INICIS code list, fewer than 100 won."""
 
     refuses_paid_uid: bool = False
-    """Unknown: whether `again` and `onetime` refuse a merchant_uid that was paid before.
+    """Unknown: whether `again` and `onetime` refuse a merchant_uid that was paid before, and whether a window
+    that is open looks again before it approves.
 
-    Clients saw such a refusal, the documents promise it only for schedules, vbanks and
-    cvs. Worst: the card is charged again.
+    Clients saw such a refusal, the documents promise it only for schedules, vbanks, cvs and
+    for opening a window. Worst: the card is charged again.
     """
 
     dedupes_in_flight: bool = False
@@ -129,6 +135,20 @@ class SandboxConfig:
     late_card_seconds: float = 60.0
     """How long the magic card `late` looks failed before it turns paid."""
 
+    closed_window_leaves: Literal["ready", "failed", "none"] = "ready"
+    """Unknown: what becomes of the record of a window the buyer closed. Worst: it looks unfinished for ever."""
+
+    window_refuses_ready_uid: bool = False
+    """Unknown: whether no window opens while an older one of its merchant_uid is unfinished. Worst: it does,
+    and both can be paid.
+    """
+
+    window_refuses_failed_uid: bool = False
+    """Unknown: whether a window opens for a merchant_uid that failed. Worst: it does, and one has several records."""
+
+    vbank_days: int = 7
+    """Unknown: until when a virtual account waits if `vbank_due` does not say it; to the end of that day in Korea."""
+
     webhook_url: str | None = None
     """Where notices go unless a payment names its own `notice_url`. Source: PortOne webhook guide V1."""
 
@@ -164,6 +184,7 @@ class SandboxConfig:
             schedule_accepts_past=False,
             schedule_accepts_known_uid=False,
             deleting_key_revokes_schedules=True,
+            closed_window_leaves="failed",
         )
 
     @property

@@ -14,8 +14,9 @@ ONETIME = "/subscribe/payments/onetime"
 CANCEL = "/payments/cancel"
 SCHEDULED = "/subscribe/payments/schedule"
 RETRY = "/subscribe/payments/schedule/*/retry"
+WINDOW = "/v1/window/*"
 
-_CHARGES = (AGAIN, ONETIME, RETRY, SCHEDULED)
+_CHARGES = (AGAIN, ONETIME, RETRY, SCHEDULED, WINDOW)
 _MONEY = (AGAIN, ONETIME, RETRY, CANCEL)
 _ANYTHING = ("*",)
 

@@ -6,6 +6,7 @@ from typing import Any
 from billing.sandbox import lookups
 from billing.sandbox.call import Call
 from billing.sandbox.cards import Card, read_card
+from billing.sandbox.config import Channel
 from billing.sandbox.wire import Refused, Reply, listing, require, text, to_json
 
 _REFUSAL = "카드정보 인증 및 빌키 발급에 실패하였습니다."
@@ -35,8 +36,8 @@ def issue(call: Call) -> dict[str, Any]:
     return annotation(call, keep(call, customer_uid, card, owner))
 
 
-def keep(call: Call, customer_uid: str, card: Card, owner: dict[str, str | None]) -> Any:
-    """Point `customer_uid` at a new PG key and return its row.
+def keep(call: Call, customer_uid: str, card: Card, owner: dict[str, str | None], channel: Channel | None = None) -> Any:
+    """Point `customer_uid` at a new PG key, of `channel` or else of the one that bills by default, and return its row.
 
     An earlier key of the same uid is overwritten but stays alive at the PG: nobody
     revokes it, and its card can no longer be reached through this API.
@@ -46,7 +47,7 @@ def keep(call: Call, customer_uid: str, card: Card, owner: dict[str, str | None]
     earlier = current(call, customer_uid)
     if earlier is not None:
         call.state.run("UPDATE billing_keys SET is_current = 0 WHERE id = ?", (earlier["id"],))
-    channel = call.config.billing_channel
+    channel = channel or call.config.billing_channel
     echo = {
         "pg_provider": channel.pg_provider,
         "pg_id": channel.pg_id,

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from billing.sandbox import payments
 from billing.sandbox.state import State
 
 _PAYMENT = (
@@ -29,28 +30,28 @@ _KEY = ("customer_uid", "card_number", "behaviour", "charges", "inserted", "upda
 def ledger(state: State, now: float) -> dict[str, Any]:
     """Return everything that happened, with no lag, no hiding and no fault in between.
 
-    `payments` are all records; `arrivals` every request that asked to move money, with the
-    instants between which it ran and what came of it; `double_charged` the order numbers
+    `payments` are all records; `arrivals` every call of the API that asked to move money, with
+    the instants between which it ran and what came of it (a buyer in a window calls no API); `double_charged` the order numbers
     for which more than one payment keeps money.
     """
-    payments = [_payment(row) for row in state.all("SELECT * FROM payments ORDER BY seq")]
+    records = [_payment(row) for row in state.all("SELECT * FROM payments ORDER BY seq")]
     refunds = [dict(row) for row in state.all("SELECT * FROM refunds ORDER BY seq")]
-    keeping = [payment for payment in payments if payment["kept"] > 0]
+    keeping = [record for record in records if record["kept"] > 0]
     return {
         "now": now,
-        "payments": payments,
+        "payments": records,
         "refunds": refunds,
         "arrivals": [dict(row) for row in state.all("SELECT * FROM arrivals ORDER BY seq")],
         "billing_keys": [_key(row) for row in state.all("SELECT * FROM billing_keys ORDER BY id")],
         "schedules": [_schedule(row) for row in state.all("SELECT * FROM schedules ORDER BY seq")],
         "notices": [{**dict(row), "facts": json.loads(row["facts"])} for row in state.all("SELECT * FROM notices ORDER BY id")],
         "totals": {
-            "payments": len(payments),
+            "payments": len(records),
             "paid": len(keeping),
-            "failed": sum(payment["status"] == "failed" for payment in payments),
-            "charged": sum(payment["amount"] for payment in payments if payment["took_money"]),
-            "refunded": sum(payment["cancel_amount"] for payment in payments),
-            "kept": sum(payment["kept"] for payment in payments),
+            "failed": sum(record["status"] == "failed" for record in records),
+            "charged": sum(record["amount"] for record in records if record["took_money"]),
+            "refunded": sum(record["cancel_amount"] for record in records),
+            "kept": sum(record["kept"] for record in records),
         },
         "double_charged": _doubles(keeping),
     }
@@ -58,14 +59,14 @@ def ledger(state: State, now: float) -> dict[str, Any]:
 
 def changed_since(state: State, instant: float) -> dict[str, list[dict[str, Any]]]:
     """Return the part of the ledger that moved at `instant` or later."""
-    payments = state.all("SELECT * FROM payments WHERE updated_at >= ? ORDER BY seq", (instant,))
+    records = state.all("SELECT * FROM payments WHERE updated_at >= ? ORDER BY seq", (instant,))
     refunds = state.all("SELECT * FROM refunds WHERE cancelled_at >= ? ORDER BY seq", (instant,))
-    return {"payments": [_payment(row) for row in payments], "refunds": [dict(row) for row in refunds]}
+    return {"payments": [_payment(row) for row in records], "refunds": [dict(row) for row in refunds]}
 
 
 def _payment(row: Any) -> dict[str, Any]:
-    """Return a record; `kept` is the money of it that the merchant has. Issuing a key moves none."""
-    took_money = row["paid_at"] > 0 and row["usage"] != "issue"
+    """Return a record; `kept` is the money of it that the merchant has."""
+    took_money = payments.took_money(row)
     return {
         **{name: row[name] for name in _PAYMENT},
         "sandbox": bool(row["sandbox"]),

@@ -123,7 +123,7 @@ def balance(call: Call) -> dict[str, Any]:
     row = payments.by_imp_uid(call, call.ids[0])
     if row is None or row["visible_at"] > call.now:
         raise call.not_found(NOT_FOUND)
-    left = row["amount"] - row["cancel_amount"] if row["paid_at"] else 0
+    left = row["amount"] - row["cancel_amount"] if payments.took_money(row) else 0
     vat = left * 10 // 110
     nothing = {"tax_free": 0, "supply": 0, "vat": 0, "service": 0}
     primary = {"tax_free": 0, "supply": left - vat, "vat": vat, "service": 0}

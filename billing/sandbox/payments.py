@@ -128,10 +128,14 @@ def book(
     notice_url: str | None = None,
     tax_free: float = 0,
     vat_amount: float | None = None,
+    takes_money: bool = True,
+    imp_uid: str | None = None,
 ) -> Any:
     """Write a payment record and return its row.
 
     Args:
+        takes_money: whether the record moves money when it is paid.
+        imp_uid: of a record a browser window opened, which is written over; None makes a new one.
         shown: fields of the annotation that are echoed as they came.
         becomes_paid_at: when a record that is not paid now will turn paid by itself.
         invisible_seconds: how long look-ups will not see it, on top of the configured lag.
@@ -148,6 +152,7 @@ def book(
         },
         "tax_free": tax_free,
         "vat_amount": vat_amount,
+        "takes_money": takes_money,
     }
     sandbox = call.config.sandbox
     if status == "paid" and call.strikes("live_record"):
@@ -155,7 +160,8 @@ def book(
     lag = call.config.find_lag_seconds + invisible_seconds
     call.state.insert(
         "payments",
-        imp_uid=serial.imp_uid,
+        over="" if imp_uid is None else "imp_uid",
+        imp_uid=imp_uid or serial.imp_uid,
         merchant_uid=merchant_uid,
         uid_key=call.uid_key(merchant_uid),
         customer_uid=customer_uid,
@@ -177,12 +183,20 @@ def book(
         notice_url=notice_url,
         echo=to_json(echo),
     )
-    return by_imp_uid(call, serial.imp_uid)
+    return by_imp_uid(call, imp_uid or serial.imp_uid)
 
 
 def by_imp_uid(call: Call, imp_uid: str) -> Any:
     """Return the row of one payment, visible or not, or None."""
     return call.state.one("SELECT * FROM payments WHERE imp_uid = ?", (imp_uid,))
+
+
+def took_money(row: Any) -> bool:
+    """Return whether a record moved money. Issuing a key does only where the channel charges for it at once.
+
+    Source: PortOne non-authenticated payment guide V1: a key issue leaves a paid record, though no money moved.
+    """
+    return row["paid_at"] > 0 and (row["usage"] != "issue" or bool(json.loads(row["echo"])["takes_money"]))
 
 
 def pay(call: Call, imp_uid: str) -> Any:

@@ -66,7 +66,7 @@ def _to_cancel(call: Call) -> Any:
     if text(call.fields, "imp_uid") is None and text(call.fields, "merchant_uid") is None:
         raise Refused(1, '["imp_uid"] 파라메터는 필수입니다.')
     row = asked_for(call)
-    if row is None or not row["paid_at"]:
+    if row is None or not payments.took_money(row):
         raise Refused(1, NOTHING_TO_CANCEL)
     if row["cancel_amount"] >= row["amount"]:
         raise Refused(1, ALREADY_CANCELLED)

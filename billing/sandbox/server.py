@@ -3,13 +3,12 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import ceil
 from typing import Any, Self
 
-from billing.sandbox import controls, faults, payments, refunds, schedules, tokens
+from billing.sandbox import browser, controls, faults, outgoing, payments, refunds, schedules, tokens
 from billing.sandbox import ledger as books
-from billing.sandbox.call import Approval, Call
+from billing.sandbox.call import Approval, Call, Pause
 from billing.sandbox.cards import digits_of, masked
 from billing.sandbox.config import SandboxConfig
 from billing.sandbox.faults import Fault, Faults, Subject, seconds
@@ -29,16 +28,10 @@ from billing.sandbox.wire import (
 )
 
 _CONTROLS = "_sandbox"
+_BROWSER = "v1"
 
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """A call that was admitted and now waits for the card network, outside of any transaction."""
-
-    seconds: float
-    approval: Approval
-    arrival: int
-
+Ask = Callable[[str, bytes], tuple[int, bytes]]
+"""Asks the merchant before an approval: takes URL and JSON, returns status and body, raises OSError if unreachable."""
 
 _Cut = ConnectionLost | ConnectionRefused
 
@@ -53,6 +46,7 @@ class Sandbox:
         now: the clock, in Unix seconds.
         sleep: how a slow approval waits; a simulator passes its own.
         deliver: takes notices instead of HTTP.
+        ask: puts the question of a `confirm_url` instead of HTTP.
 
     Thread-safe. Processes that share a file wait for each other's transactions.
     """
@@ -69,6 +63,7 @@ class Sandbox:
         imp_secret: str = "imp_sandbox_secret",  # noqa: S107 - opens nothing but this sandbox
         config: SandboxConfig | None = None,
         deliver: Deliver | None = None,
+        ask: Ask = outgoing.ask,
     ) -> None:
         self.config = config or SandboxConfig()
         self._state = State(path, seed, image)
@@ -76,6 +71,7 @@ class Sandbox:
         self._sleep = sleep
         self._credentials = (imp_key, imp_secret)
         self._lock = threading.RLock()
+        self._ask = ask
         self._courier = Courier(self._state, self._lock, self.config, deliver)
 
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
@@ -88,15 +84,16 @@ class Sandbox:
         try:
             request = Request.read(method, target, headers, body)
         except Refused as refusal:
-            return _refusal(refusal)
+            return browser.note(refusal) if target.startswith(f"/{_BROWSER}/") else _refusal(refusal)
         with self._lock, self._state.transaction():
             call = self._call(request)
             ended = self._first(call)
-        if isinstance(ended, _Waiting):
-            self._sleep(ended.seconds)
+        while isinstance(ended, Pause):
+            said = self._wait(ended)
             with self._lock, self._state.transaction():
                 call = self._call(request)
-                ended = self._second(call, ended)
+                self._due(call)
+                ended = ended.then(call, said)
         if call.notifies_early:
             self._courier.deliver(self.time(), only_early=True)
         if isinstance(ended, Exception):
@@ -196,17 +193,30 @@ class Sandbox:
             path=request.path,
         )
 
+    def _wait(self, pause: Pause) -> tuple[int, bytes]:
+        """Let time pass, put the question there is, and return what the merchant said to it."""
+        if pause.seconds:
+            self._sleep(pause.seconds)
+        if pause.question is None:
+            return 0, b""
+        try:
+            return self._ask(pause.question.url, pause.question.body)
+        except OSError:
+            return 0, b""
+
     def _due(self, call: Call) -> None:
         payments.turn_late_ones(call)
         schedules.run_due(call)
         call.path, call.subject = call.request.path, Subject()
 
-    def _first(self, call: Call) -> Answer | _Cut | _Waiting:
-        """Serve a call up to its end, or up to a slow approval."""
+    def _first(self, call: Call) -> Answer | _Cut | Pause:
+        """Serve a call up to its end, or up to where it has to wait."""
         request = call.request
         self._due(call)
         if request.segments[:1] == (_CONTROLS,):
             return controls.serve(call, request.segments[1:])
+        if request.segments[:1] == (_BROWSER,):
+            return browser.serve(call, request.segments[1:])
         handler, call.ids, is_known = handler_for(request.method, request.segments)
         if handler is None:
             status, words = (405, "허용되지 않는 HTTP METHOD입니다.") if is_known else (404, "존재하지 않는 API입니다.")
@@ -225,20 +235,22 @@ class Sandbox:
             outcome = "unauthorized" if refusal.status == 401 else "refused"
             return self._leave(call, handler, _refusal(refusal), outcome)
         if isinstance(result, Approval):
-            slow = call.strikes("slow_approval")
-            wait = seconds(slow["value"], 70) if slow else call.config.approval_seconds
+            wait = call.approval_seconds()
             if wait:
-                return _Waiting(wait, result, self._arrive(call, "running", finished_at=None))
+                return self._approves_later(call, handler, result, wait)
             result = result.finish(call)
         return self._succeed(call, handler, result)
 
-    def _second(self, call: Call, waiting: _Waiting) -> Answer | _Cut:
-        """Finish a call whose approval was slow; its token was good at the door, and no one asks again."""
-        handler, call.ids, _ = handler_for(call.request.method, call.request.segments)
-        assert handler is not None
-        self._due(call)
-        call.subject = _subject(call)
-        return self._succeed(call, handler, waiting.approval.finish(call), arrival=waiting.arrival)
+    def _approves_later(self, call: Call, handler: Handler, approval: Approval, wait: float) -> Pause:
+        """Let a slow approval wait; the token was good at the door, and no one asks again."""
+        ids, arrival = call.ids, self._arrive(call, "running", finished_at=None)
+
+        def then(later: Call, _: tuple[int, bytes]) -> Answer | _Cut:
+            later.ids = ids
+            later.subject = _subject(later)
+            return self._succeed(later, handler, approval.finish(later), arrival=arrival)
+
+        return Pause(then, wait)
 
     def _at_the_door(self, call: Call, handler: Handler) -> Answer | _Cut | None:
         """Return how the call ends before anything is executed, if it does."""

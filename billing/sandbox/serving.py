@@ -32,7 +32,8 @@ def asgi(sandbox: Sandbox) -> App:
         elif scope["type"] == "http":
             body = await _read(receive)
             raw = scope.get("raw_path") or scope["path"].encode()
-            target = raw.decode("latin-1") + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+            path = raw.decode("latin-1").removeprefix(scope.get("root_path", ""))  # mounted below a prefix, it is not our path
+            target = path + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
             headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
             loop = asyncio.get_running_loop()
             try:

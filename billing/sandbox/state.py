@@ -129,6 +129,16 @@ CREATE TABLE IF NOT EXISTS prepared (
     uid_key TEXT PRIMARY KEY, merchant_uid TEXT NOT NULL, amount NUMERIC NOT NULL, currency TEXT
 ) WITHOUT ROWID;
 
+CREATE TABLE IF NOT EXISTS windows (
+    id TEXT PRIMARY KEY,
+    imp_uid TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT 'open',
+    origin TEXT,
+    asked TEXT NOT NULL,
+    result TEXT,
+    opened_at REAL NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS receipts (
     ref TEXT PRIMARY KEY, facts TEXT NOT NULL, applied_at REAL NOT NULL, cancelled_at REAL NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
@@ -250,11 +260,14 @@ class State:
         """Return every row of a query."""
         return self._db.execute(sql, values).fetchall()
 
-    def insert(self, table: str, **columns: Any) -> int:
-        """Insert one row; return its rowid."""
+    def insert(self, table: str, *, over: str = "", **columns: Any) -> int:
+        """Insert one row; return its rowid. One that is there with the same `over`, a unique column, is written over."""
         names = ", ".join(columns)
         marks = ", ".join("?" * len(columns))
-        return self.run(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608 - names are ours
+        sql = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608 - names are ours
+        if over:
+            sql += f" ON CONFLICT ({over}) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in columns)
+        return self.run(sql, tuple(columns.values()))
 
     @property
     def shift(self) -> float:
@@ -293,6 +306,16 @@ class Serial:
     def imp_uid(self) -> str:
         """A payment id of the API kind (`imps_…`), at most 32 characters."""
         return f"imps_{self._digest[:20]}"
+
+    @property
+    def window_imp_uid(self) -> str:
+        """A payment id of the browser kind: `imp_` and twelve digits."""
+        return f"imp_{int(self._digest[:20], 16) % _DIGITS:012d}"
+
+    @property
+    def window(self) -> str:
+        """The name of a browser window in its address; nobody guesses it who does not know the seed."""
+        return self._digest[:48]
 
     @property
     def pg_tid(self) -> str:

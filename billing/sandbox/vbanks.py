@@ -10,6 +10,7 @@ from billing.sandbox.lookups import NOT_FOUND
 from billing.sandbox.wire import Refused, listing, number, require, text, to_json
 
 NOT_WAITING = "입금대기 상태의 가상계좌가 아닙니다."
+TOO_LATE = "입금기한이 지난 가상계좌입니다."
 _LIMITS = {
     "name": 40,
     "buyer_name": 16,
@@ -45,16 +46,24 @@ def issue(call: Call) -> dict[str, Any]:
         notice_url=" ".join(listing(call.fields, "notice_url")) or None,
         shown={
             **{name: text(call.fields, name, limit) for name, limit in _LIMITS.items()},
-            "vbank_code": code,
-            "vbank_name": BANKS.get(code) or BANKS.get(code.zfill(3)),
-            "vbank_num": text(call.fields, "vbank_num", 32) or call.state.mint().account,
-            "vbank_holder": text(call.fields, "vbank_holder", 16),
-            "vbank_date": int(number(call.fields, "vbank_due") or 0),
-            "vbank_issued_at": int(call.now),
+            **account(call, code, text(call.fields, "vbank_holder", 16), int(number(call.fields, "vbank_due") or 0)),
+            **({"vbank_num": chosen} if (chosen := text(call.fields, "vbank_num", 32)) else {}),
         },
     )
     webhooks.tell(call, row)
     return payments.annotation(call, row)
+
+
+def account(call: Call, code: str, holder: str | None, due: int) -> dict[str, Any]:
+    """Return what a record shows of a new account at the bank `code`, open until `due` (Unix seconds; 0: for ever)."""
+    return {
+        "vbank_code": code,
+        "vbank_name": BANKS.get(code.zfill(3)),
+        "vbank_num": call.state.mint().account,
+        "vbank_holder": holder,
+        "vbank_date": due,
+        "vbank_issued_at": int(call.now),
+    }
 
 
 def change(call: Call) -> dict[str, Any]:
@@ -87,13 +96,25 @@ def void(call: Call) -> dict[str, Any]:
 
 
 def deposit(call: Call) -> dict[str, Any]:
-    """Pay into a waiting account, which no API of the PG can do: the buyer does it at a bank."""
+    """Pay into a waiting account, which no API of the PG can do: the buyer does it at a bank.
+
+    An `amount` other than the asked one becomes the record's: the money is there. After its
+    time the account takes none.
+    """
     row = _waiting(call, str(call.fields.get("imp_uid")))
+    due, amount = json.loads(row["echo"])["shown"]["vbank_date"], number(call.fields, "amount")
+    if due and call.now > due:
+        raise Refused(1, TOO_LATE, status=400)
+    if amount is None:
+        amount = row["amount"]
+    elif amount <= 0:
+        raise Refused(1, "결제금액은 0보다 커야 합니다.", status=400)
+    call.state.run("UPDATE payments SET amount = ? WHERE imp_uid = ?", (amount, row["imp_uid"]))
     call.state.insert(
         "deposits",
         imp_uid=row["imp_uid"],
         pg_tid=call.state.mint().pg_tid,
-        amount=row["amount"],
+        amount=amount,
         depositor_name=text(call.fields, "depositor_name"),
         deposited_at=call.now,
     )

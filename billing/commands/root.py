@@ -45,7 +45,7 @@ _COLLECTING = {
     "refund": "Give money back, look up and retry refunds.",
     "attempt": "Look up charge attempts; decide one that only a human can.",
     "events": "Read what the host is told, hand it over, and tell it again.",
-    "webhook": "Read which notices the PG sent, and look into some once more.",
+    "webhook": "Read which notices the PG sent, look into some once more, and try the way they take.",
     "reconcile": "Compare the PG's own list of payments with the books.",
     "finding": "Read what differs between the PG and the books; explain it.",
     "verify": "Prove that books, ledger, attempts and the PG say the same.",

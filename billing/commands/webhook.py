@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from billing.commands.door import Door, page, paged, verb
-from billing.commands.mishaps import DONE, NOT_AS_WISHED
+from billing.commands.mishaps import DONE, NOT_AS_WISHED, UNAVAILABLE
 
 if TYPE_CHECKING:
     from billing.commands.words import Words
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def webhook() -> None:
-    """Read which notices the PG sent, and look into some once more."""
+    """Read which notices the PG sent, look into some once more, and try the way they take."""
 
 
 @webhook.command("list")
@@ -44,6 +44,69 @@ def replay(door: Door, ids: Sequence[str]) -> int:
     rows = app.views.webhooks_of(ids)
     door.answer({"webhooks": rows}, lambda out: _shown(out, rows))
     return NOT_AS_WISHED if any(one["wake_at"] for one in rows) else DONE
+
+
+@webhook.command()
+@click.option("--url", metavar="URL", help="Send it there. [default: BILLING_PUBLIC_URL and /webhooks/iamport]")
+@click.option("--form", "as_form", is_flag=True, help="Encode it as a form, as the PG's console may be set to; else as JSON.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, 60),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for an answer.",
+)
+@verb()
+def test(door: Door, url: str | None, as_form: bool, timeout: int) -> int:
+    """Send a notice to our own address, the way the PG does, and say what arrived.
+
+    It names a payment that does not exist, like the test button of the PG's console; the secret follows the address by
+    itself and is shown nowhere. Exit status 0: it stands in the inbox. 1: it was refused, or went elsewhere. 3: nobody
+    could be asked.
+    """
+    from billing.web import trial
+
+    app = door.app
+    link, notice = trial.target(app.settings, url), trial.trial_notice(app.new_id())
+    answer = trial.sent(link, notice, app.clock, as_form=as_form, patience=timeout)
+    row = app.views.webhook_as(notice.dedupe_key)
+    judged = trial.judged(answer, app.settings, is_stored=row is not None)
+    warning = trial.warning(app.settings)
+    document = {
+        "url": trial.shown(link),
+        "encoding": "form" if as_form else "json",
+        "has_arrived": judged.has_arrived,
+        "status": answer.status,
+        "took_ms": round(answer.seconds * 1000),
+        "said": judged.said,
+        "cure": judged.cure,
+        "warning": warning,
+        "dedupe_key": notice.dedupe_key,
+        "inbox": row,
+    }
+
+    def words(out: Words) -> None:
+        out.line(f"{document['url']}: {judged.said}.", "bold green" if judged.has_arrived else "bold red")
+        if judged.cure:
+            out.line(f"  {judged.cure}")
+        stands = None if row is None else row["outcome"] or "waits for a look: the next pass, or `billing webhook replay`"
+        out.facts(
+            {
+                "sent as": document["encoding"],
+                "answer": answer.status and f"{answer.status} after {document['took_ms']} ms",
+                "notice": notice.dedupe_key,
+                "in the inbox": row and row["id"],
+                "what came of it": stands,
+            }
+        )
+        if warning:
+            out.hint(warning)
+
+    door.answer(document, words)
+    if judged.has_arrived:
+        return DONE
+    return UNAVAILABLE if answer.status is None else NOT_AS_WISHED
 
 
 def _shown(out: Words, rows: Sequence[dict[str, Any]]) -> None:

@@ -273,6 +273,11 @@ class Views:
         query = select(webhook_inbox).where(webhook_inbox.c.id.in_(list(ids)))
         return self._page(query, webhook_inbox.c.id, len(ids), None, shapes.webhook)
 
+    def webhook_as(self, dedupe_key: str) -> Json | None:
+        """The notice of this dedupe key, None where it never came."""
+        query = select(webhook_inbox).where(webhook_inbox.c.dedupe_key == dedupe_key)
+        return next(iter(self._page(query, webhook_inbox.c.id, 1, None, shapes.webhook)), None)
+
     def attention(self) -> dict[str, int]:
         """How many records wait for somebody, and how many there are; what `doctor` reads."""
         counted = {

@@ -21,12 +21,12 @@ def client_of(request: Request, proxies: Sequence[Network]) -> Address | None:
     `X-Forwarded-For` is read from the right, where our proxies write; the first address that is not one of ours is
     the client, and what stands left of it is hearsay. None where the server names no peer (a Unix socket).
     """
-    asking = _address(request.client.host if request.client else "")
+    asking = parsed_address(request.client.host if request.client else "")
     if asking is None or not is_in(asking, proxies):
         return asking
     hops = ",".join(request.headers.getlist("x-forwarded-for")).split(",")
     for hop in reversed(hops):
-        named = _address(hop.strip())
+        named = parsed_address(hop.strip())
         if named is None:
             break
         asking = named
@@ -47,8 +47,11 @@ def neighbourhood(address: Address | None) -> str:
     return str(address) if address.version == 4 else address.exploded[:19]
 
 
-def _address(text: str) -> Address | None:
-    """An address as proxies write it, with or without port and brackets; an IPv4 one in IPv6 clothes is the IPv4 one."""
+def parsed_address(text: str) -> Address | None:
+    """An address as proxies write it, with or without port and brackets; an IPv4 one in IPv6 clothes is the IPv4 one.
+
+    None for anything else.
+    """
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

@@ -20,6 +20,7 @@ KINDS = {
     "missing_at_pg": "we booked it, the PG does not show it",
     "unbooked": "paid under our number, and it could not be booked",
     "unreadable": "the PG's record breaks its own contract",
+    "unasked": "paid in a browser under a name of ours we never gave out",
     "lost_card": "charged on a card this database has forgotten",
 }
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from billing.domain.attempt import ChargeAttempt, all_uids, probe_uids, stem_of
 from billing.domain.charging import is_news
 from billing.domain.evidence import PaymentFact
-from billing.domain.settlement import Verdict
+from billing.domain.settlement import Verdict, is_money
 from billing.flow.adopting import adopt
 from billing.flow.settlement import Settlement
 from billing.ports import Gateway
@@ -53,8 +53,8 @@ class Probing:
         hit = {stem_of(uid)[0] for uid in found}
         wider = [uid for stem in hit for uid in all_uids(stem)]
         facts = {uid: list(some) for uid, some in self._gateway.find_payments(wider).facts.items()}
-        # The bulk look-up shows the newest record only: a paid one may hide behind a failed one.
-        hidden = [uid for uid, some in facts.items() if all(fact.status == "failed" for fact in some)]
+        # The bulk look-up shows the newest record only: a paid one may hide behind one that is no money.
+        hidden = [uid for uid, some in facts.items() if not any(map(is_money, some))]
         for uid, fact in self._gateway.find_paid(hidden).items():
             facts[uid].append(fact)
         with self._store.read() as tx:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from billing import fault
 from billing.domain.attempt import AttemptState, ChargeAttempt
 from billing.domain.booking import Booking, Case, booked
-from billing.domain.evidence import Answered, PaymentFact, PaymentStatus, Reply, Silence, Unauthorized
+from billing.domain.evidence import Answered, PaymentFact, Reply, Silence, Unauthorized
 from billing.domain.policy import Policy
-from billing.domain.settlement import Evidence, NeverArrived, Rejected, Unsent, Verdict, Wait, judge
+from billing.domain.settlement import Evidence, Lapsed, NeverArrived, Rejected, Unsent, Verdict, Wait, is_money, judge
 from billing.errors import GatewayError, InvariantBroken
 from billing.flow import journal
 from billing.flow.poison import POISON
@@ -22,7 +22,7 @@ from billing.store.unit import Store, Tx
 
 log = logging.getLogger("billing.settlement")
 
-NEGATIVE = (Wait, Unsent, Rejected, NeverArrived)
+NEGATIVE = (Wait, Unsent, Rejected, NeverArrived, Lapsed)
 """Verdicts that rest on the absence of a record: only who holds the attempt may write them."""
 
 
@@ -86,8 +86,8 @@ class Settlement:
     def _learn(self, held: Sequence[Held], *, canary: str | None, imp_uids: Sequence[str] = ()) -> dict[str, Evidence]:
         """Ask the PG about every attempt whose request may have reached it.
 
-        The bulk look-up shows one record per number, the newest, so a failed one may hide a paid one: before
-        anything is called declined, the paid record is asked for by name.
+        The bulk look-up shows one record per number, the newest, so a failed one may hide a paid one, and so may the
+        `ready` one of a second window: before anything but money is believed, the paid record is asked for by name.
         Source: PortOne REST V1, GET /payments/find (default sorting -started).
         """
         asked = [one for one in held if not _is_unsent(one.reply)]
@@ -212,9 +212,9 @@ def _is_unsent(reply: Reply | None) -> bool:
 
 
 def _is_doubtful(held: Held, facts: Sequence[PaymentFact]) -> bool:
-    """True where the paid record must be asked for by name: only failures show, or a later look shows nothing."""
+    """True where the paid record must be asked for by name: only others show, or a later look shows nothing."""
     if facts:
-        return all(fact.status is PaymentStatus.FAILED for fact in facts)
+        return not any(map(is_money, facts))
     return held.attempt.state is AttemptState.UNKNOWN
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from billing.domain.attempt import ChargeAttempt
-from billing.domain.channel import ChannelId, OnIssue
+from billing.domain.channel import ChannelId, Module, OnIssue
 from billing.domain.charging import note_of
 from billing.domain.checkout import Checkout
 from billing.domain.customer import Customer
@@ -44,8 +44,7 @@ class Windows:
         Source: PortOne PG list V1 (pay-on-issue: phones, some wallets).
         """
         module = self.billing_channel().module
-        method = _options(checkout).pay_method or "card"
-        return module is not None and module.issues.get(method, OnIssue.NEVER) is OnIssue.ALWAYS
+        return module is not None and module.issues.get(_way_to_register(module, checkout)) is OnIssue.ALWAYS
 
     def registering(self, checkout: Checkout, merchant_uid: str, customer_uid: str, owner: Customer, ledger_id: str) -> Params:
         """The parameters that register a card: amount 0, shown only.
@@ -70,8 +69,10 @@ class Windows:
         Raises:
             RuleError, SettingsError: the channel or an option does not allow it.
         """
-        wishes = _options(checkout)
-        params = self._paid(self.billing_channel(), attempt, wishes, owner, ledger_id)
+        channel, wishes = self.billing_channel(), _options(checkout)
+        if channel.module is not None:
+            wishes = replace(wishes, pay_method=_way_to_register(channel.module, checkout))
+        params = self._paid(channel, attempt, wishes, owner, ledger_id)
         return params | {"customer_uid": attempt.customer_uid}
 
     def paying(self, checkout: Checkout, attempt: ChargeAttempt, method: str, owner: Customer, ledger_id: str) -> Params:
@@ -105,6 +106,11 @@ class Windows:
             notice=(notices,) if notices else (),
             confirm=f"{base}/payments/confirm" if self.asks_before else "",
         )
+
+
+def _way_to_register(module: Module, checkout: Checkout) -> str:
+    wished = _options(checkout).pay_method
+    return wished or ("card" if "card" in module.issues else next(iter(module.issues), "card"))
 
 
 def _options(checkout: Checkout) -> WindowOptions:

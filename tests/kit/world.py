@@ -6,6 +6,7 @@ Every instant in a story is wall time in Seoul. `world.tick()` is one pass of th
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -140,6 +141,7 @@ class World:
                 sleep=self.clock.sleep,
                 config=config,
                 deliver=self._receive if hears else None,
+                ask=self._asked,
             )
         )
         self.settings = Settings(_env_file=None, **{"database_url": database_url, "instance_secret": MACHINE, **settings})  # type: ignore[call-arg]
@@ -162,12 +164,20 @@ class World:
         """The merchant's end of a notice, in a world that `hears`."""
         self.app.receive_webhook(notice.body, content_type=notice.content_type)
 
+    def _asked(self, _url: str, body: bytes) -> tuple[int, bytes]:
+        """The merchant's answer to `confirm_url`, as its router gives it."""
+        asked = json.loads(body)
+        why = self.app.checkouts.confirm(asked["merchant_uid"], asked["amount"])
+        return (200, b"{}") if why is None else (409, json.dumps({"reason": why}).encode())
+
     # --- what happens ----------------------------------------------------------------------------
 
-    def customer(self, card: str | None = "approves", *, expiry: str = "2040-12", time_zone: str | None = None) -> str:
+    def customer(
+        self, card: str | None = "approves", *, expiry: str = "2040-12", time_zone: str | None = None, tel: str = ""
+    ) -> str:
         """A customer, with a card that behaves like this."""
         self._people += 1
-        one = self.app.customers.add(f"user-{self._people}", name="김하늘", time_zone=time_zone, actor="test")
+        one = self.app.customers.add(f"user-{self._people}", name="김하늘", tel=tel, time_zone=time_zone, actor="test")
         if card is not None:
             self.card(one.id, card, expiry=expiry)
         return one.id
@@ -181,7 +191,7 @@ class World:
     def subscriber(self, price: str = "pro-monthly", card: str | None = "approves", **start: Any) -> str:
         """A customer subscribed to a price; returns the subscription's id."""
         expiry = start.pop("expiry", "2040-12")
-        customer = self.customer(card, expiry=expiry, time_zone=start.pop("time_zone", None))
+        customer = self.customer(card, expiry=expiry, time_zone=start.pop("time_zone", None), tel=start.pop("tel", ""))
         return self.app.subscriptions.start(customer, price, actor="test", **start).subscription_id
 
     def at(self, text: str) -> World:

@@ -248,21 +248,22 @@ class Settings(BaseSettings):
         """
         return self._channel(ChannelUse.PAY, pay_method)
 
+    @property
+    def key_in_channel(self) -> str:
+        """The channel of cards that are keyed in: the one for it, else the one for billing; empty leaves it to the PG."""
+        plan = self._places
+        return str(plan.get(f"{self.mode}/{ChannelUse.KEY_IN}") or plan.get(f"{self.mode}/{ChannelUse.BILLING}") or "")
+
     def _channel(self, use: ChannelUse, pay_method: str = "") -> ChannelId:
-        plan = {one.place: one.channel for one in self.channel_plan}
-        general = f"{self.mode}/{use}"
+        plan, general = self._places, f"{self.mode}/{use}"
         channel = plan.get(f"{general}/{pay_method}") or plan.get(general)
         if channel is None:
             raise SettingsError("BILLING_CHANNELS", f"names no {general} channel", f"add {general}=provider.MID")
         return channel
 
     @property
-    def key_in_channel(self) -> str:
-        """The channel of cards that are keyed in; empty leaves it to the PG, which takes the account's default."""
-        try:
-            return str(self.billing_channel)
-        except SettingsError:
-            return ""
+    def _places(self) -> dict[str, ChannelId]:
+        return {one.place: one.channel for one in self.channel_plan}
 
     @property
     def public_base(self) -> str:

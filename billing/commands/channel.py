@@ -98,7 +98,10 @@ def check(door: Door) -> int:
 
 
 def _shape(one: Assigned) -> dict[str, Any]:
-    """A configured channel as scripts read it; what its module can do is null behind a channel key."""
+    """A configured channel as scripts read it; what its module can do is null behind a channel key.
+
+    `charges_on_issue` is, by way to pay, whether a window that registers takes money: never, above zero, always.
+    """
     module = one.channel.module
     return {
         "mode": one.mode,
@@ -106,14 +109,15 @@ def _shape(one: Assigned) -> dict[str, Any]:
         "pay_method": one.pay_method or None,
         "channel": str(one.channel),
         "registers_by_window": None if module is None else sorted(module.issues),
+        "charges_on_issue": None if module is None else {way: charges.value for way, charges in sorted(module.issues.items())},
         "registers_by_key_in": None if module is None else module.keys_in,
         "pays_by": None if module is None or module.windows is None else sorted(module.windows),
     }
 
 
 def _purpose(one: dict[str, Any]) -> str:
-    if one["use"] == "billing":
-        return "register cards, charge them"
+    if one["use"] != "pay":
+        return {"billing": "register cards, charge them", "key-in": "take keyed-in cards"}[one["use"]]
     return f"pay once by {one['pay_method']}" if one["pay_method"] else "pay once"
 
 
@@ -123,4 +127,6 @@ def _able(one: dict[str, Any]) -> str:
     if one["registers_by_key_in"] is None:
         return "is seen with `billing channel check`"
     ways = ["a window"] * bool(one["registers_by_window"]) + ["key-in"] * one["registers_by_key_in"]
-    return f"registers cards by {' and '.join(ways)}"
+    charging = [f"{way} {charges}" for way, charges in one["charges_on_issue"].items() if charges != "never"]
+    warning = f", taking money ({', '.join(charging)})" if charging else ""
+    return f"registers cards by {' and '.join(ways)}{warning}"

@@ -208,6 +208,7 @@ class ChannelUse(StrEnum):
     """What a channel is for: an ordinary contract cannot register cards, a billing contract cannot sell once."""
 
     BILLING = "billing"  # registers cards and charges them
+    KEY_IN = "key-in"  # where card data goes by REST, if that is another one: INICIS has a module of its own for it
     PAY = "pay"  # an ordinary window: the customer pays once
 
 
@@ -248,7 +249,9 @@ def assigned(text: str, field: str = "BILLING_CHANNELS") -> tuple[Assigned, ...]
         is_shaped = bool(equals) and mode in ("sandbox", "test", "live") and use in tuple(ChannelUse)
         if not is_shaped or (pay_method and use != ChannelUse.PAY) or rest.endswith("/"):
             cure = "write entries like live/billing=html5_inicis.MID, live/pay=html5_inicis.MID or live/pay/kakaopay=kakaopay.CID"
-            raise RuleError(field, f"entry {number} does not begin with MODE/billing=, MODE/pay= or MODE/pay/PAY_METHOD=", cure)
+            raise RuleError(
+                field, f"entry {number} does not begin with MODE/billing=, MODE/key-in=, MODE/pay= or MODE/pay/PAY_METHOD=", cure
+            )
         if pay_method and pay_method not in PAY_METHODS:
             raise RuleError(field, f"entry {number} names no pay_method", "write for example card, phone or kakaopay")
         if place in found:
@@ -280,6 +283,8 @@ def inability(one: Assigned) -> str:
         return ""
     if one.use is ChannelUse.BILLING:
         return "" if module.can_issue else "registers no cards"
+    if one.use is ChannelUse.KEY_IN:
+        return "" if module.keys_in else "takes no card data by REST"
     if module.windows is None:
         return ""
     if not module.windows:

@@ -34,8 +34,9 @@ def test_the_list_says_what_each_channel_is_for(shell: Shell) -> None:
     by_place = {(one["mode"], one["use"], one["pay_method"]): one for one in shell.does("channel", "list")["channels"]}
     assert by_place["live", "pay", "kakaopay"]["pays_by"] == ["card", "kakaopay"]
     assert by_place["test", "billing", None]["registers_by_window"] is None, "behind a key the module is not seen"
-    keyed = {"BILLING_CHANNELS": "live/billing=nice_v2.M"}
-    assert "registers cards by key-in" in shell("channel", "list", env=keyed).out
+    keyed = shell("channel", "list", env={"BILLING_CHANNELS": "live/billing=welcome.M, live/key-in=nice_v2.M"}).out
+    assert "registers cards by a window and key-in, taking money (phone always)" in keyed
+    assert "take keyed-in cards" in keyed
 
 
 def test_the_sandboxs_channels_are_what_its_engine_expects(shell: Shell) -> None:

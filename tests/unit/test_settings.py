@@ -35,6 +35,13 @@ def test_each_mode_has_its_channels(mode: str, billing: str, pay: str, by_phone:
     assert one.key_in_channel == billing
 
 
+def test_keyed_in_cards_may_have_a_channel_of_their_own() -> None:
+    one = settings("live", channels="live/billing=html5_inicis.MOIbill, live/key-in=inicis.MOIbill")
+    assert (str(one.billing_channel), one.key_in_channel) == ("html5_inicis.MOIbill", "inicis.MOIbill")
+    assert settings("live", channels="live/key-in=inicis.MOIbill").key_in_channel == "inicis.MOIbill"
+    assert settings("test", channels="live/key-in=inicis.MOIbill").key_in_channel == "html5_inicis.INIBillTst"
+
+
 def test_live_mode_has_no_channel_nobody_named() -> None:
     one = settings("live")
     assert one.key_in_channel == "", "the account's default, as the PG sees it"

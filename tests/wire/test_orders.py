@@ -122,6 +122,13 @@ def test_a_card_becomes_a_key():
         }  # fmt: skip
 
 
+def test_a_channel_key_goes_where_the_pg_looks_for_one():
+    with world(lambda _: ok(KEY)) as w:
+        w.gateway.issue_key("cu1", card(), pg="channel-key-abc")
+        body = json.loads(w.server.arrivals[-1].body)
+        assert (body.get("channel_key"), body.get("pg")) == ("channel-key-abc", None)
+
+
 def test_a_refused_card_is_a_refusal_that_does_not_quote_the_card():
     message = "카드정보 인증에 실패하였습니다. [F113]거래거절 카드번호틀림 4242424242424242 4242-4242-4242-4242 880101"
     with world(lambda _: refused(message, code=-1)) as w:
@@ -177,9 +184,11 @@ def test_an_amount_is_prepared_and_read_back():
 
 def test_channels():
     channel = {"pg_provider": "html5_inicis", "pg_id": "INIBillTst", "sandbox": True, "type": "payment", "channel_name": "정기"}
+    channel["channel_key"] = "channel-key-abc"
     with world(lambda _: ok([channel])) as w:
         [found] = w.gateway.channels()
         assert (found.pg_provider, found.pg_id, found.sandbox, found.name) == ("html5_inicis", "INIBillTst", True, "정기")
+        assert found.key == "channel-key-abc"
 
 
 def test_a_refusal_of_the_pg_below_is_never_final():

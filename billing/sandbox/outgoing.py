@@ -3,6 +3,7 @@
 import time
 from urllib.parse import urlsplit
 
+ASK_SECONDS = 10.0
 _BODY_MAX = 65_536
 
 
@@ -40,7 +41,7 @@ def ask(url: str, body: bytes) -> tuple[int, bytes]:
         OSError: no answer in time.
     """
     started = time.monotonic()
-    answer = post(url, "application/json", body, connect_seconds=10, read_seconds=10)
-    if time.monotonic() - started > 10:
-        raise TimeoutError("the merchant took longer than 10 seconds")
+    answer = post(url, "application/json", body, connect_seconds=ASK_SECONDS, read_seconds=ASK_SECONDS)
+    if time.monotonic() - started > ASK_SECONDS:
+        raise TimeoutError("the merchant took too long")
     return answer

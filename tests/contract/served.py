@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 
@@ -13,7 +14,14 @@ from billing.sandbox import Sandbox, asgi
 @contextmanager
 def served(sandbox: Sandbox) -> Iterator[str]:
     """Serve `sandbox` on a free loopback port; yields the base URL without a trailing slash."""
-    config = uvicorn.Config(asgi(sandbox), host="127.0.0.1", port=0, log_level="critical", ws="none")
+    with served_app(asgi(sandbox)) as url:
+        yield url
+
+
+@contextmanager
+def served_app(app: Any) -> Iterator[str]:
+    """Serve an ASGI application, as `served` does."""
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="critical", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

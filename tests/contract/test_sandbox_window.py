@@ -4,12 +4,16 @@ Source: PortOne JavaScript SDK V1; confirm process guide V1; webhook guide V1; I
 """
 
 import json
+import socket
 import threading
+from contextlib import contextmanager
 from datetime import datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from billing.sandbox import MAGIC_CARDS, Channel, Sandbox, SandboxConfig
+from billing.sandbox import MAGIC_CARDS, Channel, Sandbox, SandboxConfig, outgoing
 from billing.sandbox.cards import KST
 from billing.sandbox.config import CHANNELS
 from tests.contract.sandbox_buyer import BACK, PHONE, SHOP, Buyer
@@ -17,6 +21,10 @@ from tests.contract.sandbox_merchant import NOON, Clock, Merchant, merchant
 
 HOOK = "http://127.0.0.1:9/hook"
 DAY = 86_400
+
+
+def nested(levels):
+    return [nested(levels - 1)] if levels else []
 
 
 def buyer(**options):
@@ -114,6 +122,10 @@ def test_nothing_is_paid_before_the_buyer_decides():
         ({"pg": "html5_inicis.INIpayTest", "customer_uid": "cu"}, "빌링키"),
         ({"pay_method": "trans", "customer_uid": "cu"}, "card"),
         ({"code": None}, "IMP.init"),
+        ({"confirm_url": {"a": 1}}, "문자열"),
+        ({"confirm_url": "x" * 2001}, "2000자"),
+        ({"tax_free": "x"}, "숫자"),
+        ({"custom_data": nested(30)}, "해석할 수 없습니다"),
     ],
 )
 def test_what_cannot_be_opened_is_refused_and_leaves_nothing(params, words):
@@ -130,7 +142,7 @@ def test_what_cannot_be_opened_is_refused_and_leaves_nothing(params, words):
 
 
 def test_a_phone_needs_a_page_to_come_back_to():
-    for url in (None, "/relative", "javascript:alert(1)", "http://", "http://[", "http://a b/"):
+    for url in (None, "/relative", "javascript:alert(1)", "javascript://host/%0aalert(1)", "http://", "http://[", "http://a b/"):
         answer = phone().ask(m_redirect_url=url)
         assert "m_redirect_url" in answer["refused"]["error_msg"]
         assert answer["redirect"] is None
@@ -439,6 +451,14 @@ def test_the_due_time_of_an_account_is_read_as_it_is_written(given, due):
     assert datetime.fromtimestamp(result["vbank_date"], KST).isoformat() == due
 
 
+def test_an_account_is_not_opened_after_its_time():
+    who = buyer().opens(pay_method="vbank", vbank_due="2027-01-20")
+    who.shop.clock.move(6 * DAY)
+
+    assert "입금기한" in who.decides(act="approve", bank="004").result["error_msg"]
+    assert record(who)["status"] == "failed"
+
+
 def test_a_deposit_of_another_amount_is_what_the_merchant_has():
     who = buyer().opens(pay_method="vbank")
     who.decides(act="approve", bank="004")
@@ -515,6 +535,52 @@ def test_only_this_machine_is_asked():
     ask = Shop()
     assert not buyer(ask=ask).opens(confirm_url="http://example.com/confirm").approves().result["success"]
     assert ask.asked == []
+
+
+@contextmanager
+def asked_over_http(answer):
+    """A merchant that is really listening; `answer` takes the accepted socket and what it was sent."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        heard = []
+
+        def listen():
+            one, _ = listening.accept()
+            with one:
+                said = b""
+                while not said.endswith(b"}"):
+                    said += one.recv(65_536)
+                heard.append(said)
+                answer(one)
+
+        thread = threading.Thread(target=listen, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/payments/confirm?a=1", heard
+        thread.join(10)
+
+
+def test_the_question_is_json_over_http():
+    with asked_over_http(lambda one: one.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")) as (url, heard):
+        assert buyer().opens(confirm_url=url).approves().result["success"]
+
+    head, _, body = heard[0].decode().partition("\r\n\r\n")
+    assert head.startswith("POST /payments/confirm?a=1 HTTP/1.1")
+    assert "content-type: application/json" in head.lower()
+    assert json.loads(body)["merchant_uid"] == "order_1"
+
+
+@pytest.mark.parametrize("words", [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n"])
+def test_a_merchant_who_does_not_answer_in_time_stops_the_payment(words, monkeypatch):
+    monkeypatch.setattr(outgoing, "ASK_SECONDS", 0.2)
+    done = threading.Event()
+
+    def dawdles(one):
+        one.sendall(words)
+        done.wait(5)
+
+    with asked_over_http(dawdles) as (url, _):
+        result = buyer().opens(confirm_url=url).approves().result
+        done.set()
+    assert result["error_msg"].endswith("(상세사유 : 알 수 없음)")
 
 
 def test_nobody_is_asked_where_nothing_is_approved():
@@ -615,7 +681,19 @@ def test_a_wrong_address_is_a_clear_page(target):
         assert (seen.status, seen.shows("note")) == (404, True)
 
 
-@pytest.mark.parametrize("body", [b"\xff\xfe", b'{"act": ', b'"text"', b"[1]", b'{"params": [], "code": {}}', b"null"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"a": ' + b"1" * 5000 + b"}",
+        b"[" * 5000,
+        b"\xff\xfe",
+        b'{"act": ',
+        b'"text"',
+        b"[1]",
+        b'{"params": [], "code": {}}',
+        b"null",
+    ],
+)
 def test_garbage_is_never_an_error_of_ours(body):
     who = buyer().opens()
     for target in ("/v1/window", who.address):
@@ -721,3 +799,79 @@ def test_the_same_seed_and_clicks_leave_the_same_ledger():
         return who.shop.sandbox.image()
 
     assert lived() == lived()
+
+
+# whatever pages and buyers do
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["vbank", "20270120", BACK]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+PARAMS = (
+    "pay_method merchant_uid name amount custom_data tax_free currency buyer_name confirm_url notice_url customer_uid"
+    " vbank_due m_redirect_url display card pg channelKey"
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    params=st.dictionaries(st.sampled_from(PARAMS.split()), VALUE, max_size=3),
+    code=st.just("imp00000000") | VALUE,
+    agent=st.sampled_from(["", PHONE]),
+)
+def test_whatever_a_page_asks_for_is_opened_or_refused(params, code, agent):
+    who = Buyer(merchant(ask=lambda url, body: (200, b"")), agent=agent)
+    answer = who.ask(code, **{"m_redirect_url": BACK, **params})
+    if "window" in answer:
+        who.address = f"/v1/{answer['window']}"
+        assert who.sees().shows("approve")
+        assert who.approves(bank="004").status == 200
+    else:
+        assert answer["refused"]["error_msg"]
+        assert who.shop.sandbox.ledger()["payments"] == []
+
+
+FIELD = st.sampled_from(
+    [None, "", "approve", "close", "decline", "approves", "balance", "late", "004", "0", "3", "99", "<b>", "٣"]
+)
+STEP = st.tuples(
+    st.sampled_from(["open", "send", "see"]),
+    st.integers(0, 2),
+    st.fixed_dictionaries(dict.fromkeys(("act", "card", "number", "quota", "bank"), FIELD)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    steps=st.lists(STEP, max_size=14),
+    methods=st.tuples(*[st.sampled_from(["card", "vbank", "phone"])] * 3),
+    strict=st.booleans(),
+)
+def test_whatever_buyers_do_every_window_ends_once_and_nothing_breaks(steps, methods, strict):
+    shop = merchant(config=SandboxConfig(refuses_paid_uid=strict, window_refuses_ready_uid=strict))
+    windows = []
+    first_results = {}
+    for kind, which, fields in steps:
+        if kind == "open":
+            who = Buyer(shop)
+            answer = who.ask(merchant_uid=f"order_{which}", pay_method=methods[which], amount=60_000)
+            if "window" in answer:
+                who.address = f"/v1/{answer['window']}"
+                windows.append(who)
+        elif windows:
+            who = windows[which % len(windows)]
+            said = {name: value for name, value in fields.items() if value is not None}
+            seen = who.sends(**said) if kind == "send" else who.sees()
+            assert seen.status in (200, 303, 422)
+            result = who.sees().result
+            assert first_results.setdefault(who.address, result) in (None, result)
+            first_results[who.address] = result
+
+    ledger = shop.sandbox.ledger()
+    assert len(ledger["payments"]) == len(windows)
+    told = [result["imp_uid"] for result in first_results.values() if result and result["success"] and result["status"] == "paid"]
+    assert sorted(told) == sorted(row["imp_uid"] for row in ledger["payments"] if row["kept"])
+    assert ledger["totals"]["kept"] == 60_000 * len(told)
+    if strict:
+        assert ledger["double_charged"] == []

@@ -109,7 +109,7 @@ def _confirm(call: Call, window: Window, order: charges.Order) -> Answer | Pause
     Source: PortOne confirm process guide V1. Nothing is asked where nothing is approved: a key
     issue without a charge, a virtual account.
     """
-    url = text(window.asked, "confirm_url", 2000)
+    url = text(window.asked, "confirm_url")
     if url is None or not order.takes_money:
         return _approve(call, window, order)
     if not call.config.may_notify(url):
@@ -157,9 +157,13 @@ def _open_account(call: Call, window: Window, order: charges.Order) -> Answer:
     """
     if order.card is not None and order.card.behaviour != "approves":
         return _fail(call, window, order, "가상계좌 발급이 거절되었습니다.")
+    try:
+        due = opening.due_of(call, text(window.asked, "vbank_due"))
+    except Refused as passed:
+        return _fail(call, window, order, passed.message)
     bank = str(call.fields["bank"])
     code = bank[1:] if order.channel is not None and order.channel.pg_provider == "html5_inicis" else bank
-    account = vbanks.account(call, code, _HOLDER, opening.due_of(call, text(window.asked, "vbank_due", 20)))
+    account = vbanks.account(call, code, _HOLDER, due)
     facts = opening.facts_of(order)
     row = payments.book(call, status="ready", **{**facts, "shown": {**order.shown, **account}})
     webhooks.tell(call, row, early=call.strikes("webhook_early") is not None)

@@ -23,11 +23,13 @@ _PAY_METHODS = """
 """Source: PortOne JavaScript SDK V1, `pay_method`."""
 
 _KEPT = """
-    pay_method merchant_uid name amount custom_data tax_free vat_amount currency language buyer_name buyer_tel buyer_email
+    pay_method merchant_uid name amount custom_data tax_free vat_amount currency buyer_name buyer_tel buyer_email
     buyer_addr buyer_postcode confirm_url notice_url customer_uid vbank_due m_redirect_url display card
 """
 """What a window goes by, by name; whatever else a page sends is forgotten."""
 
+_DEPTH_MAX = 20
+_URL_MAX = 2000
 _MOBILE = re.compile(r"Android|iPhone|iPad|iPod|Mobile", re.IGNORECASE)
 
 
@@ -40,6 +42,8 @@ def answer(call: Call) -> Answer:
     given = call.fields.get("params")
     params: dict[str, Any] = given if isinstance(given, dict) else {}
     try:
+        if _is_deeper(params, _DEPTH_MAX):
+            raise Refused(1, "결제 요청 파라미터를 해석할 수 없습니다.")
         window = _opened(call, params)
         content: dict[str, Any] = {"window": f"window/{window.id}", "redirects": window.redirects_to is not None}
     except Refused as refusal:
@@ -183,6 +187,7 @@ def _check(call: Call, asked: dict[str, Any]) -> None:
     _check_channel(call, asked)
     due_of(call, text(asked, "vbank_due", 20))
     quotas_of(asked)
+    text(asked, "confirm_url", _URL_MAX)
     _check_uid(call, merchant_uid)
     prepared = call.state.one("SELECT * FROM prepared WHERE uid_key = ?", (call.uid_key(merchant_uid),))
     if prepared is not None:
@@ -250,6 +255,11 @@ def _is_url(params: Mapping[str, Any]) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_is_deeper(item, levels - 1) for item in inner)
 
 
 def _as_json(custom_data: Any) -> str | None:

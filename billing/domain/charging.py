@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from billing.domain.attempt import (
-    BROWSER_WAYS,
     NUMBERS_PER_INVOICE,
     PROBE_WINDOW,
     AttemptState,
@@ -159,13 +158,13 @@ def ledger_of(custom_data: str | None) -> str | None:
 
 def is_news(fact: PaymentFact, known: ChargeAttempt | None) -> bool:
     """True when a record the probe found says something our rows do not know yet."""
+    if fact.is_from_a_browser and fact.status is PaymentStatus.READY:
+        # A window somebody opened and left stays `ready` at the PG for ever: it must not hold up what collects instead.
+        return False
     if known is None:
-        # A window of a life this database forgot, open or left: no money, and no reason not to collect.
-        return not (fact.is_from_a_browser and fact.status is PaymentStatus.READY)
+        return True
     if known.state in (AttemptState.PAID, AttemptState.SURPLUS, AttemptState.MISMATCH):
         return fact.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED) and fact.imp_uid != known.imp_uid
     if known.state in (AttemptState.DECLINED, AttemptState.REJECTED, AttemptState.VOID):
-        # A window somebody opened and left stays `ready` at the PG for ever: it must not hold up what collects instead.
-        is_abandoned = known.way in BROWSER_WAYS and fact.status is PaymentStatus.READY
-        return fact.status is not PaymentStatus.FAILED and not is_abandoned
+        return fact.status is not PaymentStatus.FAILED
     return True

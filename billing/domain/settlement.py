@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import ClassVar, NamedTuple
 
-from billing.domain.attempt import BROWSER_WAYS, AttemptState, ChargeAttempt
+from billing.domain.attempt import BROWSER_WAYS, AttemptState, ChargeAttempt, Way
 from billing.domain.evidence import (
     Answered,
     DeclineClass,
@@ -210,11 +210,14 @@ def differing(attempt: ChargeAttempt, fact: PaymentFact, *, is_live: bool) -> tu
 
 def unlike(attempt: ChargeAttempt, fact: PaymentFact, *, is_live: bool) -> tuple[str, ...]:
     """The names of the fields in which a record of any status is not what was asked for."""
+    # A number that never left us by key and was paid in a browser: a window of a life this database forgot. It keeps no card.
+    is_forgotten_window = attempt.way is Way.KEY and not attempt.wire_count and fact.is_from_a_browser
+    card = None if is_forgotten_window else attempt.customer_uid or None
     wanted: dict[str, tuple[object, object]] = {
         "merchant_uid": (attempt.merchant_uid, fact.merchant_uid),
         "amount": (attempt.amount, fact.amount),
         "currency": (attempt.currency, fact.currency),
-        "customer_uid": (attempt.customer_uid or None, fact.customer_uid),  # a payment that keeps no card names none
+        "customer_uid": (card, fact.customer_uid),  # a payment that keeps no card names none
         "sandbox": (not is_live, fact.sandbox),
     }
     return tuple(name for name, (ours, theirs) in wanted.items() if ours != theirs)

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from billing.domain.invoice import InvoiceState
 from billing.errors import Frozen
+from tests.kit.buyer import TEL, payer
 from tests.kit.world import World, world_on
 
 
@@ -93,4 +95,41 @@ def test_a_backup_from_between_the_arming_and_the_answer_finds_the_answer(world:
     backup.restore()
     world.until_decided()
     assert world.states(mina) == ["paid", "paid"]
+    assert len(world.pg.kept()) == 2
+
+
+def test_what_was_paid_in_a_window_since_is_found_before_anything_is_charged(world: World) -> None:
+    one = world.subscriber(tel=TEL)
+    world.pg.fault("decline", card="4242", times=1)
+    world.at("2024-02-29 10:00").tick()
+    backup = Backup(world)
+    world.at("2024-03-01 09:30")
+    payer(world, world.invoice(one).id).opens().approves().reports()
+    assert len(world.pg.kept()) == 2
+
+    backup.restore()
+    report = world.later(minutes=20).app.reconcile()
+    # Anybody with a card could have made such a record, so it stops nobody; the probe knows better.
+    assert [found.kind for found in report.new] == ["unasked"]
+    assert not report.is_frozen
+    world.at("2024-03-01 10:00").tick()
+
+    assert world.invoice(one).state is InvoiceState.PAID
+    assert len(world.pg.kept()) == 2
+    assert world.app.reconcile().is_clean
+    assert world.is_proven()
+
+
+def test_a_window_left_open_in_a_forgotten_life_keeps_nothing_from_being_collected(world: World) -> None:
+    one = world.subscriber(tel=TEL)
+    world.pg.fault("decline", card="4242", times=1)
+    world.at("2024-02-29 10:00").tick()
+    backup = Backup(world)
+    world.at("2024-03-01 09:30")
+    payer(world, world.invoice(one).id).opens()
+
+    backup.restore()
+    world.at("2024-03-01 10:00").tick()
+
+    assert world.invoice(one).state is InvoiceState.PAID
     assert len(world.pg.kept()) == 2

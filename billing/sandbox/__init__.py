@@ -3,7 +3,7 @@
 Client and fake must not be wrong together, so this package knows neither the engine nor its
 gateway. Start reading at `server.py`: the road of one request. Where the documents are silent
 the sandbox is hostile (`config.py`), and what can go wrong on the wire goes wrong by name
-(`faults.py`) or by card number (`cards.py`).
+(`faults.py`) or by card number (`cards.py`). What a buyer's browser sees of it is `browser/`.
 """
 
 from typing import TYPE_CHECKING, Any

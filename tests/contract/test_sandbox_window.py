@@ -780,6 +780,19 @@ def test_the_notice_can_come_before_the_page_learns_anything():
     assert told == [("paid", True)]
 
 
+def test_the_notice_can_come_long_after_the_page_was_told():
+    box = []
+    who = buyer(deliver=lambda notice: box.append(notice)).opens()
+    who.shop.sandbox.add_fault("webhook_reorder", value=30)
+    assert who.approves().result["success"]
+    who.shop.sandbox.deliver_webhooks()
+    assert box == []
+
+    who.shop.clock.move(30)
+    who.shop.sandbox.deliver_webhooks()
+    assert [notice.facts["status"] for notice in box] == ["paid"]
+
+
 @pytest.mark.parametrize(("fault", "sent"), [("webhook_drop", 0), ("webhook_twice", 2)])
 def test_the_notice_can_be_lost_or_doubled(fault, sent):
     box = []

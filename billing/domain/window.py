@@ -123,6 +123,9 @@ def _issue_method(channel: ChannelId, wish: WindowOptions, amount: int) -> str:
     """How a key is issued on this channel, where that takes no money."""
     module = channel.module
     if module is None:
+        if amount:
+            problem = "is above 0, and whether a module behind a channel key would charge it is not known here"
+            raise RuleError("amount", problem, "register with amount 0, or name the channel as provider.MID")
         return wish.pay_method or "card"
     if not module.issues:
         raise RuleError("channel", f"{channel} has no window that registers cards", "key the card in, or assign another channel")

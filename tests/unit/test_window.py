@@ -204,6 +204,12 @@ def test_where_an_amount_above_nothing_would_be_charged_only_nothing_is_shown(ch
     assert register(amount=9_900)["amount"] == 9_900, "INICIS only shows it"
 
 
+def test_behind_a_channel_key_nobody_sees_whether_an_amount_would_be_charged_so_only_nothing_is_shown() -> None:
+    keyed = ChannelId(key="channel-key-abc")
+    assert register(keyed)["channelKey"] == "channel-key-abc"
+    assert refusal(register, keyed, amount=1).field == "amount"
+
+
 def test_a_key_is_registered_only_in_the_ways_its_module_knows() -> None:
     assert refusal(register, options={"pay_method": "phone"}).problem == "phone cannot be registered with html5_inicis"
     assert refusal(register, ChannelId("inicis", "M")).field == "channel"

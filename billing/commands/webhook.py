@@ -62,8 +62,8 @@ def test(door: Door, url: str | None, as_form: bool, timeout: int) -> int:
     """Send a notice to our own address, the way the PG does, and say what arrived.
 
     It names a payment that does not exist, like the test button of the PG's console; the secret follows the address by
-    itself and is shown nowhere. Exit status 0: it stands in the inbox. 1: it was refused, or went elsewhere. 3: nobody
-    could be asked.
+    itself and is shown nowhere. Exit status 0: it stands in the inbox. 1: it was refused, or went elsewhere. 3: no
+    answer came.
     """
     from billing.web import trial
 
@@ -90,7 +90,7 @@ def test(door: Door, url: str | None, as_form: bool, timeout: int) -> int:
         out.line(f"{document['url']}: {judged.said}.", "bold green" if judged.has_arrived else "bold red")
         if judged.cure:
             out.line(f"  {judged.cure}")
-        stands = None if row is None else row["outcome"] or "waits for a look: the next pass, or `billing webhook replay`"
+        stands = None if row is None else row["outcome"] or "waits for a look: the next pass, or `billing webhook replay ID`"
         out.facts(
             {
                 "sent as": document["encoding"],

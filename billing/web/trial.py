@@ -97,7 +97,7 @@ def sent(link: str, notice: Notice, clock: Clock, *, as_form: bool, patience: fl
 def judged(answer: Answer, settings: Settings, *, is_stored: bool) -> Judged:
     """What an answer says about the way a notice takes, and what to mend."""
     if answer.status is None:
-        return Judged(False, f"nobody could be asked: {answer.why}", _UNREACHED)
+        return Judged(False, f"no answer came: {answer.why}", _UNREACHED)
     if answer.status == 200 and is_stored:
         return Judged(True, "it arrived, and the inbox holds it", "")
     if answer.status == 200:

@@ -21,6 +21,7 @@ from billing.flow.refund_settlement import Page
 from billing.ports import Findings
 from billing.sandbox import SandboxConfig
 from billing.store import tables
+from billing.web.trial import trial_notice
 from tests.kit.world import World, world_on
 
 FORGED = 5_000
@@ -518,3 +519,16 @@ def refuse_to_book(monkeypatch: pytest.MonkeyPatch, imp_uid: str) -> None:
         return honest(page, fact)
 
     monkeypatch.setattr(Page, "account", picky)
+
+
+def test_one_notice_is_found_by_its_dedupe_key_and_a_trial_is_nobodys_payment(world: World) -> None:
+    one = trial_notice(world.app.new_id())
+    assert world.app.views.webhook_as(one.dedupe_key) is None
+    tell(world, "order-1")
+    tell(world, one.merchant_uid, imp_uid=one.imp_uid)
+    found = world.app.views.webhook_as(one.dedupe_key)
+    assert found is not None
+    assert (found["imp_uid"], found["merchant_uid"], found["outcome"]) == (one.imp_uid, one.merchant_uid, None)
+    world.app.heed()
+    assert outcomes(world) == ["foreign", "foreign"]
+    assert not world.app.views.findings(), "trying the way of a notice alarms nobody"

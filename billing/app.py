@@ -164,7 +164,14 @@ class Billing:
         self.controls = Founding(self.store, self.vouching)
         self.webhooks = Receiving(self.store, self.policy)
         self._completing = Completing(
-            self.store, self.gateway, self.settlement, self.cards, self.charging, self.reconciliation, self.policy
+            self.store,
+            self.gateway,
+            self.settlement,
+            self.cards,
+            self.charging,
+            self.reconciliation,
+            self.policy,
+            self.clock,
         )
         self._heeding = Heeding(
             self.store,

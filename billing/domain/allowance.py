@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -31,3 +32,26 @@ class Allowance:
         grown = self.burst if self._left < 0 else self._left + (at - self._at) * self.burst / self.seconds
         self._left, self._at = min(float(self.burst), grown), at
         return 0.0 if self._left >= 1 else (1 - self._left) * self.seconds / self.burst
+
+
+@dataclass(slots=True)
+class Rations:
+    """One `Allowance` for each name that comes along; the names longest unheard of are forgotten, so memory stays flat.
+
+    Args:
+        burst, seconds: what each name is allowed.
+        kept: how many names are remembered.
+    """
+
+    burst: int
+    seconds: float
+    kept: int
+    _of: OrderedDict[str, Allowance] = field(default_factory=OrderedDict)
+
+    def of(self, name: str) -> Allowance:
+        """The allowance of this name."""
+        own = self._of.pop(name, None) or Allowance(self.burst, self.seconds)
+        self._of[name] = own
+        if len(self._of) > self.kept:
+            self._of.popitem(last=False)
+        return own

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from threading import Lock
 
+from billing.domain.allowance import Rations
 from billing.domain.attempt import ChargeAttempt, Way
 from billing.domain.checkout import Checkout, CheckoutState, Completion, Outcome, outcome_of, unfinished
 from billing.domain.customer import KeyState
@@ -18,11 +20,14 @@ from billing.flow.charging import Charging
 from billing.flow.reconciliation import Reconciliation
 from billing.flow.registration import KeyNotThere, Registration
 from billing.flow.settlement import Settlement
-from billing.ports import Gateway
+from billing.ports import Clock, Gateway
 from billing.redaction import redacted
 from billing.store.unit import Store, Tx
 
 log = logging.getLogger("billing.window")
+
+LOOKS_PER_NUMBER = 20
+"""How often completions of one order number may make one process ask the PG in a minute; a page asks a dozen times at most."""
 
 _TOLD_MAX = 200
 
@@ -39,6 +44,7 @@ class Completing:
         charging: Charging,
         reconciliation: Reconciliation,
         policy: Policy,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._gateway = gateway
@@ -47,6 +53,9 @@ class Completing:
         self._charging = charging
         self._reconciliation = reconciliation
         self._policy = policy
+        self._clock = clock
+        self._rations = Rations(LOOKS_PER_NUMBER, 60.0, 4096)
+        self._lock = Lock()
 
     def complete(self, imp_uid: str | None, merchant_uid: str, *, told: str = "") -> Outcome:
         """Look the payment up at the PG, compare it with our record, book what is new, and say how it ended.
@@ -72,6 +81,8 @@ class Completing:
             # Nothing of ours is called so; asking the PG about it would let strangers make us ask.
             log.warning("a completion names an order number nobody gave out")
             return Outcome(Completion.FORGED, number)
+        if not self._may_look(number):
+            return self._as_booked(attempts, checkout)
         fact = self._gateway.get_payment(name) if name else None
         if fact is not None and fact.merchant_uid != number:
             return self._forged(number, fact, attempts, checkout, ("merchant_uid",))
@@ -92,6 +103,20 @@ class Completing:
         """The card this checkout registers, if the PG shows it; None while it does not."""
         ended = self._registered(checkout, None, "")
         return ended if ended.completion is Completion.REGISTERED else None
+
+    def _may_look(self, number: str) -> bool:
+        with self._lock:
+            return self._rations.of(number).take(self._clock.monotonic())
+
+    def _as_booked(self, attempts: Sequence[ChargeAttempt], checkout: Checkout | None) -> Outcome:
+        """What our own rows say, where somebody asks too often for the PG to be asked again."""
+        if attempts:
+            one = attempts[0]
+            seen = Booked(one.merchant_uid, one.invoice_id, one.state)
+            return outcome_of(seen, one, None, is_live=self._policy.is_live, told="")
+        is_done = checkout is not None and checkout.state is CheckoutState.DONE
+        number = (checkout.merchant_uid if checkout else None) or ""
+        return Outcome(Completion.REGISTERED if is_done else Completion.PENDING, number)
 
     # --- payments --------------------------------------------------------------------------------
 

@@ -133,6 +133,21 @@ def test_a_number_nobody_gave_out_costs_the_pg_no_question(world: World) -> None
     assert len(world.pg.sandbox.ledger()["arrivals"]) == asked
 
 
+def test_whoever_asks_for_one_number_again_and_again_is_answered_from_our_rows(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = owed(world)
+    window = payer(world, world.invoice(one).id).opens().approves()
+    asked: list[str] = []
+    get = world.app.gateway.get_payment
+    monkeypatch.setattr(world.app.gateway, "get_payment", lambda imp_uid: asked.append(imp_uid) or get(imp_uid))
+
+    answers = {window.reports().status for _ in range(100)}
+
+    assert answers == {"success"}
+    assert len(asked) == 20
+
+
 @pytest.mark.parametrize("name", ["../users/getToken", "imp_1%2e", "imp 1", "imp_1\r\nX: 1", "imp_１", "x" * 33])
 def test_an_id_of_another_shape_goes_nowhere(world: World, name: str) -> None:
     window = payer(world, world.invoice(owed(world)).id).opens()

@@ -20,6 +20,7 @@
     worker.renew                one pass: the roads of charges, notices and refunds until nothing is due
 
 ≈≈≈ is the wire; no transaction is open while it lasts. `charging` is the only caller of `gateway.charge`,
-`keying_in` of `gateway.charge_card`, `refunding` of `gateway.cancel`; `settlement` and `refund_settlement` alone book how it ended. The drawing with
-all arrows stands in `docs/architecture.md`; start with `settlement.py` beside `domain/settlement.py`.
+`keying_in` of `gateway.charge_card`, `refunding` of `gateway.cancel`; `settlement` and `refund_settlement` alone
+book how it ended. The drawing with all arrows stands in `docs/architecture.md`; start with `settlement.py` beside
+`domain/settlement.py`.
 """

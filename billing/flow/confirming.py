@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 
+from billing.domain.amount import major
 from billing.domain.attempt import BROWSER_WAYS, AttemptState, ChargeAttempt
 from billing.domain.charging import is_wanted
 from billing.domain.checkout import CheckoutState
@@ -35,11 +36,11 @@ class Confirming:
         self._vouching = vouching
         self._policy = policy
 
-    def confirm(self, merchant_uid: str, amount: int) -> str | None:
+    def confirm(self, merchant_uid: str, amount: float) -> str | None:
         """None to go on, else why not. A go begins the window's time anew: it must not lapse while the PG approves.
 
         Args:
-            amount: what the PG is about to approve, in minor units.
+            amount: what the PG is about to approve, as it writes it: in the large unit of our own row's currency.
 
         Raises:
             DatabaseUnavailable: nobody knows; answer anything but 200, and the PG stops.
@@ -59,12 +60,12 @@ class Confirming:
         log.info("a window may go on" if why is None else "a window is stopped", extra={"merchant_uid": merchant_uid})
         return why
 
-    def _payment(self, tx: Tx, seen: ChargeAttempt, amount: int) -> str | None:
+    def _payment(self, tx: Tx, seen: ChargeAttempt, amount: float) -> str | None:
         ((invoice, subscription),) = tx.invoices.lock([seen.invoice_id])
         attempt = tx.attempts.locked([seen.id])[seen.id]
         if attempt.way not in BROWSER_WAYS:
             return UNKNOWN
-        if attempt.amount != amount:
+        if major(attempt.amount, attempt.currency) != amount:
             return OTHER_AMOUNT
         if not is_wanted(invoice, subscription):
             return SETTLED

@@ -329,6 +329,12 @@ class Billing:
         """Prove the books; see `Verification.verify`."""
         return Verification(self.store, self.gateway, pg_ledger=self._pg_ledger()).verify(asks_pg=asks_pg)
 
+    @property
+    def own_sandbox(self) -> Sandbox | None:
+        """The fake PG inside this process, where it is the one that is asked; never outside of sandbox mode."""
+        is_asked = self.settings.mode is Mode.SANDBOX and not self.settings.gateway
+        return self._sandbox if is_asked else None
+
     def now(self) -> datetime:
         """The business instant: the test clock where one is set."""
         return self.controls.clocks()[0]

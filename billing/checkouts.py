@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from billing.domain.checkout import Checkout, Outcome, Purpose
-from billing.errors import InvariantBroken
+from billing.errors import InvariantBroken, NotFound
 from billing.flow.completing import Completing
 from billing.flow.confirming import Confirming
 from billing.flow.inviting import Inviting
@@ -105,6 +105,13 @@ class Checkouts:
             LinkRefused: it was not signed here.
         """
         return self._shown(token)
+
+    def is_about(self, token: str, merchant_uid: str) -> bool:
+        """True where a link and an order number belong together; False also for a link that is none of ours."""
+        try:
+            return self._showing.is_about(self._links().read(token).checkout_id, merchant_uid)
+        except (LinkRefused, NotFound):
+            return False
 
     def open(self, token: str, method: str) -> Opened | Outcome:
         """Make ready for the window; see `Opening.open`.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from billing.domain.attempt import BROWSER_WAYS, LIVE, AttemptState
 from billing.domain.charging import is_wanted
-from billing.domain.checkout import Checkout, CheckoutState, Purpose
+from billing.domain.checkout import Checkout, CheckoutState, Completion, Purpose
 from billing.domain.evidence import VirtualAccount
 from billing.domain.invoice import InvoiceState
 from billing.store.accounts import Account
@@ -33,6 +33,7 @@ class Shown(NamedTuple):
     Args:
         amount, currency: of the invoice, minor units; None where a card is registered and nothing charged.
         card_name, card_number: of the card that was registered, as the PG masked it.
+        charge: once a card is registered, PAID or PENDING of what was to be charged on it at once; None where nothing was.
     """
 
     checkout_id: str
@@ -50,6 +51,7 @@ class Shown(NamedTuple):
     account: VirtualAccount | None = None
     card_name: str = ""
     card_number: str = ""
+    charge: Completion | None = None
 
 
 class Showing:
@@ -68,9 +70,13 @@ class Showing:
             one = tx.checkouts.find(checkout_id)
             owner = tx.customers.find(one.customer_id)
             stand, account = self._stand(tx, one)
-            invoice = tx.invoices.pairs([one.invoice_id])[0][0] if one.invoice_id else None
+            invoice, subscription = tx.invoices.pairs([one.invoice_id])[0] if one.invoice_id else (None, None)
             key = next((key for key in tx.customers.keys_of(owner.id) if key.customer_uid == one.customer_uid), None)
             is_shown = stand is Stand.REGISTERED and key is not None
+            charge = None
+            if stand is Stand.REGISTERED and invoice and subscription:
+                is_paid = invoice.state is InvoiceState.PAID
+                charge = Completion.PAID if is_paid else Completion.PENDING if is_wanted(invoice, subscription) else None
             return Shown(
                 checkout_id=one.id,
                 purpose=one.purpose,
@@ -87,7 +93,19 @@ class Showing:
                 account=_told(account),
                 card_name=key.card_name if is_shown and key else "",
                 card_number=key.card_number if is_shown and key else "",
+                charge=charge,
             )
+
+    def is_about(self, checkout_id: str, merchant_uid: str) -> bool:
+        """True where this order number was given out for this checkout, or pays the same invoice.
+
+        Raises:
+            NotFound: there is no such checkout.
+        """
+        with self._store.read() as tx:
+            one = tx.checkouts.find(checkout_id)
+            attempts = tx.attempts.by_uids([merchant_uid])
+        return one.merchant_uid == merchant_uid or any(attempt.invoice_id == one.invoice_id for attempt in attempts)
 
     def _stand(self, tx: Tx, one: Checkout) -> tuple[Stand, Account | None]:
         if one.purpose is Purpose.CARD and one.state is CheckoutState.DONE:

@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 )
 @verb()
 def serve(door: Door, host: str, port: int) -> None:
-    """Serve the address the PG sends its notices to, until it is stopped.
+    """Serve the checkout pages and the addresses the PG calls, until it is stopped.
 
-    POST /webhooks/iamport stores a notice and answers; `billing scheduler` looks into it within seconds. GET /health and
-    GET /ready are for a load balancer. The PG reaches only public HTTPS addresses, so a proxy of yours stands in front:
-    name it in BILLING_TRUSTED_PROXIES, and the PG's own addresses in BILLING_WEBHOOK_ALLOW:
+    GET /checkout/TOKEN is the page behind a link of `billing card window` or `billing invoice window`; it opens the PG's
+    window, which ends at POST /payments/complete or GET /payments/complete/mobile, and where the PG was told to ask
+    first, it asks POST /payments/confirm. POST /webhooks/iamport stores a notice and answers;
+    `billing scheduler` looks into it within seconds. GET /health and GET /ready are for a load balancer. In sandbox mode
+    without BILLING_GATEWAY_URL the window itself is served, too, below /sandbox: one command is a whole shop.
+
+    The PG and phones reach only public HTTPS addresses, so a proxy of yours stands in front: write its address in
+    BILLING_PUBLIC_URL, name it in BILLING_TRUSTED_PROXIES, and the PG's own addresses in BILLING_WEBHOOK_ALLOW:
     52.78.100.19,52.78.48.223,52.78.5.241. It logs JSON lines on stderr.
     """
     from billing.web.health import refuse_unready

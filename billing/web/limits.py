@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+import logging
+from collections.abc import Sequence
+from math import ceil
 
 from starlette.requests import ClientDisconnect, Request
 
-from billing.domain.allowance import Allowance
-from billing.web.client import PG_ADDRESSES, Address, neighbourhood
+from billing.domain.allowance import Allowance, Rations
+from billing.settings import Network
+from billing.web.client import PG_ADDRESSES, Address, is_in, neighbourhood
+
+log = logging.getLogger("billing.web")
 
 BODY_SECONDS = 5.0
 HEADERS_MAX = 100
@@ -24,7 +29,8 @@ class Refused(Exception):
 
     def __init__(self, status: int, problem: str, *, retry_after: float | None = None) -> None:
         super().__init__(problem)
-        self.status, self.problem, self.retry_after = status, problem, retry_after
+        self.status, self.problem = status, problem
+        self.headers = {} if retry_after is None else {"retry-after": str(max(1, ceil(retry_after)))}
 
 
 class Rates:
@@ -32,7 +38,7 @@ class Rates:
 
     def __init__(self) -> None:
         self._everybody = Allowance(_EVERYBODY_BURST, _EVERYBODY_SECONDS)
-        self._senders: OrderedDict[str, Allowance] = OrderedDict()
+        self._senders = Rations(_SENDER_BURST, _SENDER_SECONDS, _SENDERS_KEPT)
 
     def admit(self, address: Address | None, at: float) -> None:
         """Count one request at monotonic second `at`.
@@ -42,14 +48,40 @@ class Rates:
         Raises:
             Refused: 429, with when to come again.
         """
-        sender = neighbourhood(address)
-        own = self._senders.pop(sender, None) or Allowance(_SENDER_BURST, _SENDER_SECONDS)
-        self._senders[sender] = own
-        if len(self._senders) > _SENDERS_KEPT:
-            self._senders.popitem(last=False)
+        own = self._senders.of(neighbourhood(address))
         for allowance in [own] if address in PG_ADDRESSES else [own, self._everybody]:
-            if not allowance.take(at):
-                raise Refused(429, "too many requests", retry_after=allowance.wait(at))
+            spend(allowance, at)
+
+
+def spend(allowance: Allowance, at: float) -> None:
+    """Take one of an allowance at monotonic second `at`.
+
+    Raises:
+        Refused: 429, with when to come again.
+    """
+    if not allowance.take(at):
+        raise Refused(429, "too many requests", retry_after=allowance.wait(at))
+
+
+def refuse_strangers(address: Address | None, allowed: Sequence[Network]) -> None:
+    """Let in only who asks from one of these networks; none of them let everybody in.
+
+    Raises:
+        Refused: 403.
+    """
+    if allowed and (address is None or not is_in(address, allowed)):
+        log.warning("a request from %s was refused: not in BILLING_WEBHOOK_ALLOW", address)
+        raise Refused(403, "not allowed from here")
+
+
+def refuse_many_headers(request: Request) -> None:
+    """Let in only a request with as many headers as anybody needs.
+
+    Raises:
+        Refused: 431.
+    """
+    if len(request.headers.raw) > HEADERS_MAX:
+        raise Refused(431, f"more than {HEADERS_MAX} headers")
 
 
 async def read_body(request: Request, *, most: int) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import logging
 from hashlib import sha256
-from math import ceil
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,8 +14,8 @@ from billing.app import Billing
 from billing.domain.notice import BODY_BYTES_MAX, media_type
 from billing.errors import RuleError, Unavailable
 from billing.settings import Settings
-from billing.web.client import Address, client_of, is_in
-from billing.web.limits import HEADERS_MAX, Rates, Refused, read_body
+from billing.web.client import Address, client_of
+from billing.web.limits import Rates, Refused, read_body, refuse_many_headers, refuse_strangers
 
 log = logging.getLogger("billing.web")
 
@@ -56,17 +55,13 @@ class Webhook:
 
     def _admit(self, request: Request, settings: Settings, address: Address | None, token: str | None, *, at: float) -> None:
         """Everything that can be said before the body is read."""
-        allowed = settings.webhook_sources
-        if allowed and (address is None or not is_in(address, allowed)):
-            log.warning("a notice from %s was refused: not in BILLING_WEBHOOK_ALLOW", address)
-            raise Refused(403, "not allowed from here")
+        refuse_strangers(address, settings.webhook_sources)
         secret = settings.webhook_secret.get_secret_value()
         if secret and not _is_same(secret, token or request.query_params.get("token", "")):
             log.warning("a notice from %s was refused: it does not carry BILLING_WEBHOOK_SECRET", address)
             raise Refused(403, "not allowed from here")
         self._rates.admit(address, at)
-        if len(request.headers.raw) > HEADERS_MAX:
-            raise Refused(431, f"more than {HEADERS_MAX} headers")
+        refuse_many_headers(request)
         try:
             media_type(request.headers.get("content-type"))
         except RuleError as error:
@@ -79,7 +74,4 @@ def _is_same(secret: str, given: str) -> bool:
 
 
 def _refusal(refusal: Refused) -> JSONResponse:
-    headers = {"connection": "close"}
-    if refusal.retry_after is not None:
-        headers["retry-after"] = str(max(1, ceil(refusal.retry_after)))
-    return JSONResponse({"error": refusal.problem}, refusal.status, headers)
+    return JSONResponse({"error": refusal.problem}, refusal.status, {"connection": "close", **refusal.headers})

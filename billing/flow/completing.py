@@ -154,12 +154,10 @@ class Completing:
         return Outcome(Completion.REGISTERED, number, charge=self._charged(checkout))
 
     def _differs(self, checkout: Checkout, fact: PaymentFact) -> tuple[str, ...]:
-        """In what a record is not the registration that was asked for. Money under its number is none: nothing was to be paid."""
-        is_money = fact.usage != "issue" and fact.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED)
+        """In what a record is not the registration that was asked for; a payment under its number names no card, or another."""
         wrong = {
             "customer_uid": fact.customer_uid != checkout.customer_uid,
             "sandbox": fact.sandbox is self._policy.is_live,
-            "usage": is_money,
         }
         return tuple(name for name, is_wrong in wrong.items() if is_wrong)
 

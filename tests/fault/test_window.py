@@ -14,6 +14,7 @@ from billing.domain.customer import KeyState
 from billing.domain.invoice import InvoiceState
 from billing.domain.subscription import SubscriptionState
 from billing.errors import Frozen, RuleError
+from billing.flow.confirming import OTHER_AMOUNT, UNKNOWN
 from billing.links import LinkRefused
 from billing.sandbox import Channel, SandboxConfig
 from billing.sandbox.config import CHANNELS
@@ -87,6 +88,26 @@ def test_another_amount_that_was_paid_all_the_same_is_parked(world: World) -> No
     assert world.invoice(one).state is InvoiceState.OPEN
     assert "payment.forgery" in told(world)
     assert world.is_proven()
+
+
+def test_the_pg_is_told_to_stop_over_another_amount(world: World) -> None:
+    window = payer(world, world.invoice(owed(world)).id).opens()
+
+    assert world.app.checkouts.confirm(window.number, 100) == OTHER_AMOUNT
+    assert world.app.checkouts.confirm("gdzz0000000000000000000000000a01", 9900) == UNKNOWN
+    assert world.app.checkouts.confirm(window.number, 9900) is None
+
+
+def test_a_go_begins_the_windows_hour_anew(world: World) -> None:
+    one = owed(world)
+    window = payer(world, world.invoice(one).id).opens()
+    world.later(minutes=55).tick()
+    assert world.app.checkouts.confirm(window.number, 9900) is None
+
+    world.later(minutes=30).tick()
+    assert world.attempts(one)[0].state is AttemptState.UNKNOWN
+    world.later(hours=2).tick()
+    assert world.attempts(one)[0].state is AttemptState.VOID
 
 
 def test_a_card_kept_by_a_page_that_was_told_to_keep_none_is_parked(world: World) -> None:
@@ -165,6 +186,7 @@ def test_the_notice_before_the_callback_and_after_it_books_once(database_url: st
 
     world.pg.sandbox.deliver_webhooks()
     world.tick()
+    assert world.invoice(one).state is InvoiceState.PAID
     first = window.reports()
     world.pg.sandbox.deliver_webhooks()
     world.tick()
@@ -207,6 +229,7 @@ def test_while_a_window_may_be_open_nothing_else_collects_its_invoice(world: Wor
     window = payer(world, world.invoice(one).id).opens()
 
     world.tick()
+    world.later(minutes=30).tick()
     assert len(world.pg.arrivals()) == 2  # the first month and its declined second; no third
     window.approves().reports()
     world.days(3)
@@ -348,6 +371,15 @@ def test_a_page_that_says_closed_after_paying_is_not_believed(world: World) -> N
     assert ended.completion is Completion.PAID
 
 
+def test_a_page_that_asks_long_after_its_window_lapsed_decides_nothing(world: World) -> None:
+    one = owed(world)
+    window = payer(world, world.invoice(one).id).opens()
+    world.later(hours=2)
+
+    assert window.reports().status == "pending"
+    assert world.attempts(one)[0].state is AttemptState.SENDING  # whoever holds it next lets it lapse
+
+
 def test_many_tries_by_hand_leave_numbers_for_what_collects_by_itself(world: World) -> None:
     one = owed(world)
     buyer = payer(world, world.invoice(one).id)
@@ -394,6 +426,23 @@ def test_an_account_nobody_paid_into_expires_and_collecting_goes_on(world: World
     assert "account.expired" in told(world)
     assert world.invoice(one).state is InvoiceState.PAID
     assert world.is_proven()
+
+
+def test_an_account_over_another_amount_is_not_shown_and_its_deposit_is_parked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = owed(world)
+    monkeypatch.setattr(world.app.gateway, "prepare", lambda *_: None)  # as if the PG did not compare
+    buyer = payer(world, world.invoice(one).id, "vbank")
+    window = buyer.opens("vbank", amount=100).approves()
+
+    assert window.reports().status == "forgery"
+    assert world.app.checkouts.show(buyer.token).stand == "open"
+    _deposit(world, window.imp_uid)
+    world.later(hours=2).tick()
+
+    assert world.attempts(one)[0].state is AttemptState.MISMATCH
+    assert world.invoice(one).state is InvoiceState.OPEN
 
 
 def test_a_deposit_of_another_amount_is_parked(world: World) -> None:

@@ -30,7 +30,13 @@ class KeyIn:
         )
 
     def charge(self, invoice: str, card: CardSecrets, *, keeps: bool = False, actor: str | None = None) -> Verdict:
-        """Try once to collect an open invoice from this card, now; see `KeyingIn.charge`. `card` is empty afterwards."""
-        self._billing.check()
-        self._billing.reconciliation.keep_up()
-        return self._keying_in.charge(invoice, card, keeps=keeps, actor=actor or self._billing.actor)
+        """Try once to collect an open invoice from this card, now; see `KeyingIn.charge`.
+
+        `card` is empty afterwards, however it ends.
+        """
+        try:
+            self._billing.check()
+            self._billing.reconciliation.keep_up()
+            return self._keying_in.charge(invoice, card, keeps=keeps, actor=actor or self._billing.actor)
+        finally:
+            card.clear()

@@ -89,6 +89,10 @@ class CardSecrets(Protocol):
         """The fields as the PG names them. Called once, inside the request."""
         ...
 
+    def clear(self) -> None:
+        """Forget the data."""
+        ...
+
 
 class Gateway(Protocol):
     """The PG, as far as a billing engine needs one.

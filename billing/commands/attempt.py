@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from billing.commands.door import Door, page, paged, verb
+from billing.commands.verdicts import WAYS
 
 if TYPE_CHECKING:
     from billing.commands.words import Words
@@ -31,10 +32,17 @@ def list_(door: Door, state: str | None, customer: str | None, limit: int, after
 
     def words(out: Words) -> None:
         cells = [
-            (a["merchant_uid"], a["state"], out.money(a["amount"]), a["invoice_number"], a["fail_reason"] or a["refusal"])
+            (
+                a["merchant_uid"],
+                a["state"],
+                out.money(a["amount"]),
+                a["invoice_number"],
+                WAYS[a["way"]],
+                a["fail_reason"] or a["refusal"],
+            )
             for a in rows
         ]
-        out.table(["!attempt", "!state", ">amount", ">invoice", "why"], cells, empty="No attempt.")
+        out.table(["!attempt", "!state", ">amount", ">invoice", "by", "why"], cells, empty="No attempt.")
 
     door.answer(page("attempts", rows, limit), words)
 
@@ -86,6 +94,7 @@ def _tell(door: Door, wanted: str) -> None:
                 "invoice": one["invoice_number"],
                 "customer": one["customer"],
                 "amount": out.money(one["amount"]),
+                "by": WAYS[one["way"]],
                 "payment": one["imp_uid"],
                 "why": one["fail_reason"] or one["refusal"],
                 "sent": f"{out.when(one['sent_at'])}, {one['wire_count']} time(s)" if one["sent_at"] else "never",

@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from billing.commands import invitation
 from billing.commands.door import Door, page, paged, verb
+from billing.commands.invitation import invites, wished
+from billing.commands.verdicts import WAYS
 
 if TYPE_CHECKING:
     from billing.commands.words import Words
@@ -16,7 +19,7 @@ STATES = ("open", "paid", "void", "uncollectible")
 
 @click.group()
 def invoice() -> None:
-    """Look up invoices; void one, or give it up. INVOICE is an id or a number everywhere."""
+    """Look up invoices; invite to pay one, void one, or give it up. INVOICE is an id or a number everywhere."""
 
 
 @invoice.command("list")
@@ -49,9 +52,35 @@ def list_(door: Door, state: str | None, customer: str | None, limit: int, after
 @click.argument("invoice")
 @verb()
 def show(door: Door, invoice: str) -> None:
-    """Show one invoice with its lines, attempts, payments and refunds."""
+    """Show one invoice with its lines, attempts, payments and refunds, its links and virtual accounts."""
     one = door.app.views.invoice(invoice)
     door.answer({"invoice": one}, lambda out: _shown(out, one))
+
+
+@invoice.command()
+@click.argument("invoice")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="METHOD",
+    default=("card",),
+    show_default=True,
+    help="A way to pay, in the PG's words (card, vbank, trans …); give it again for each the buyer may choose.",
+)
+@invites
+@verb(changes=True)
+def window(door: Door, invoice: str, methods: tuple[str, ...], **wishes: Any) -> None:
+    """Make a link with which an open INVOICE is paid once, in the PG's own window, by whoever has it.
+
+    Nothing is sent: the link is yours to hand over. No card is kept; `card window` registers one.
+    """
+    app, actor = door.app, door.actor
+    (found,) = app.views.invoice_ids([invoice])
+    made = app.checkouts.pay(found, methods=methods, actor=actor, **wished(**wishes))
+    one = app.views.invoice(found)
+    what = f"It pays invoice {one['number']} of {one['customer']}"
+    invitation.told(door, made, what, {"customer": one["customer"], "invoice_number": one["number"]})
 
 
 @invoice.command()
@@ -106,8 +135,24 @@ def _shown(out: Words, one: dict[str, Any]) -> None:
     ]
     out.table(["line", ">quantity", ">each", ">amount"], lines)
     out.line()
-    tries = [(t["merchant_uid"], t["state"], t["fail_reason"] or t["refusal"], out.when(t["sent_at"])) for t in one["attempts"]]
-    out.table(["!attempt", "!state", "why", "!sent"], tries, empty="No attempt yet.")
+    tries = [
+        (t["merchant_uid"], t["state"], WAYS[t["way"]], t["fail_reason"] or t["refusal"], out.when(t["sent_at"]))
+        for t in one["attempts"]
+    ]
+    out.table(["!attempt", "!state", "by", "why", "!sent"], tries, empty="No attempt yet.")
+    if one["accounts"]:
+        out.line()
+        told = [
+            (a["bank_name"], a["number"], a["holder"], out.money(a["amount"]), out.when(a["due_at"])) for a in one["accounts"]
+        ]
+        out.table(["virtual account", "!number", "holder", ">amount", "!until"], told)
+    if one["windows"]:
+        out.line()
+        links = [
+            (w["id"], w["purpose"], ", ".join(w["methods"]), out.when(w["created_at"]), out.when(w["expires_at"]), w["actor"])
+            for w in one["windows"]
+        ]
+        out.table(["!link", "!for", "by", "!made", "!good until", "who made it"], links)
     if one["payments"]:
         out.line()
         paid = [

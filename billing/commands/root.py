@@ -35,13 +35,13 @@ _SETTING_UP = {
 _SELLING = {
     "plan": "Put plans on sale from plan files, list, compare and archive them.",
     "customer": "Add and look up those who pay.",
-    "card": "Register, list and remove the cards of a customer.",
+    "card": "Register, list and remove the cards of a customer; charge one that is typed in.",
     "subscription": "Start, look up, pause and cancel subscriptions.",
 }
 _COLLECTING = {
     "renew": "Do everything that is due now: renewals, retries, unknown outcomes.",
     "retry": "Charge open invoices now.",
-    "invoice": "Look up invoices; void one, or give it up.",
+    "invoice": "Look up invoices; invite to pay one, void one, or give it up.",
     "refund": "Give money back, look up and retry refunds.",
     "attempt": "Look up charge attempts; decide one that only a human can.",
     "events": "Read what the host is told, hand it over, and tell it again.",

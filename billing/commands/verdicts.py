@@ -10,8 +10,17 @@ if TYPE_CHECKING:
     from billing.commands.words import Words
     from billing.domain.settlement import Verdict
 
-WISHED = frozenset({"opened", "paid", "booked", "heeded", "refunded", "refund_settled"})
+WISHED = frozenset({"opened", "paid", "account_issued", "booked", "heeded", "refunded", "refund_settled"})
 """Counts of a pass that say all is as wished; any other makes the exit status 1."""
+
+WAYS = {
+    "key": "card on file",
+    "window": "window",
+    "issue": "window that keeps the card",
+    "onetime": "typed-in card",
+    "onetime_key": "typed-in card that is kept",
+}
+"""How the money of an attempt is asked for, in words."""
 
 
 def documents(app: Billing, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
@@ -39,6 +48,10 @@ def why(verdict: Verdict) -> str | None:
         return str(reason)
     if fact is not None and getattr(fact, "fail_reason", None):
         return str(fact.fail_reason)
+    if verdict.name == "lapsed":
+        return "nobody paid in the window" if fact is None else "nobody paid into the account"
+    if account := getattr(fact, "account", None):
+        return f"it waits for a deposit into {account.bank_name} {account.number}"
     state = getattr(verdict, "state", None)
     return f"it is {state} already" if state is not None else None
 

@@ -50,6 +50,10 @@ class Words:
         """One line."""
         self._console.print(Text(one_line(text), style=style))
 
+    def whole(self, text: str) -> None:
+        """One line that is never cut, however narrow the terminal: something to copy."""
+        self._console.print(Text(one_line(text), style="bold"), soft_wrap=True)
+
     def hint(self, text: str) -> None:
         """What to do next, set back."""
         self.line(text, "dim")

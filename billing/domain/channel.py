@@ -136,7 +136,7 @@ _MODULES = (
     _module("kakaopay", "kakaopay card", "kakaopay card", OnIssue.ABOVE_ZERO, sends_method=False),
     _module("naverpay", "naverpay card", "naverpay card", sends_method=False),
     _module("naverco", None),
-    _module("payco", "payco card trans vbank", "payco card", needs="buyer_tel", sends_method=False),
+    _module("payco", "payco card trans vbank", "payco card", needs="buyer_tel"),
     _module("tosspay", None),
     _module("tosspay_v2", "tosspay tosspay_card tosspay_money", "tosspay", customer_id_max=50),
     _module("smilepay", "card", "card", OnIssue.ALWAYS, needs="buyer_tel"),

@@ -36,16 +36,20 @@ def is_wanted(invoice: Invoice, subscription: Subscription) -> bool:
     )
 
 
-def has_free_number(invoice: Invoice, earlier: Sequence[ChargeAttempt]) -> bool:
+def has_free_number(invoice: Invoice, earlier: Sequence[ChargeAttempt], *, spare: int = 0) -> bool:
     """True when another number may be given out without blinding the probe.
 
     Five numbers in a row that left no record at the PG would hide whatever came after them from a
     probe of the first six; see `attempt.PROBE_WINDOW`.
+
+    Args:
+        spare: how many more must be free after it, should it leave no record either.
     """
-    if invoice.attempts_planned >= NUMBERS_PER_INVOICE:
+    if invoice.attempts_planned + spare >= NUMBERS_PER_INVOICE:
         return False
-    tail = sorted(earlier, key=lambda one: one.seq)[-(PROBE_WINDOW - 1) :]
-    return len(tail) < PROBE_WINDOW - 1 or any(one.state not in WITHOUT_RECORD for one in tail)
+    most = PROBE_WINDOW - 1 - spare
+    tail = sorted(earlier, key=lambda one: one.seq)[-most:]
+    return len(tail) < most or any(one.state not in WITHOUT_RECORD for one in tail)
 
 
 def planned(

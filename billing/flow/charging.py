@@ -81,7 +81,10 @@ class Charging:
         plan = self._store.run(claim)
         idle = self._taken([one.id for one in plan.undecided if one.state is AttemptState.PLANNED])
         looked = self._settlement.settle([one.merchant_uid for one in plan.undecided if one.id not in {i.id for i in idle}])
-        return plan.verdicts + looked + self.drive(plan.attempts + idle, began=began)
+        verdicts = plan.verdicts + looked + self.drive(plan.attempts + idle, began=began)
+        told = {one.invoice_id for one in verdicts}
+        why = "what stood in its way is gone, or somebody else took it up; ask again"
+        return verdicts + [NotTried("", one, why) for one in dict.fromkeys(invoice_ids) if one not in told]
 
     def drive(self, attempts: Sequence[ChargeAttempt], *, began: float) -> list[Verdict]:
         """Take held attempts the rest of the way: probe, arm, send, settle.

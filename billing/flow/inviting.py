@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from billing.domain.attempt import ChargeAttempt, Trigger, Way
+from billing.domain.channel import PAY_METHODS
 from billing.domain.charging import is_wanted, planned
 from billing.domain.checkout import Checkout, Purpose
 from billing.domain.customer import Customer
@@ -101,6 +102,9 @@ class Inviting:
         """
         if not methods:
             raise RuleError("methods", "is empty", "name at least one way to pay, for example card")
+        refuse_card_numbers({"methods": " ".join(methods)})
+        for unknown in (one for one in methods if one not in PAY_METHODS):
+            raise RuleError("methods", f"{unknown!r} is not one the PG knows", f"one of {', '.join(sorted(PAY_METHODS))}")
 
         def work(tx: Tx) -> Checkout:
             ledger_id = self._vouching.vouched(tx).ledger_id

@@ -123,6 +123,24 @@ def payment(row: Row) -> Json:
     }
 
 
+def account(row: Row) -> Json:
+    """A virtual account; `due_at` is its last instant, null where the PG named none."""
+    return {
+        **picked(row, "imp_uid", "attempt_id", "invoice_id", "bank_code", "bank_name", "number", "holder"),
+        "amount": money(row["amount"], row["currency"]),
+        **picked(row, "due_at", "issued_at"),
+    }
+
+
+def checkout(row: Row) -> Json:
+    """Who was invited to what; the link itself is kept nowhere."""
+    return {
+        **picked(row, "id", "purpose", "customer_id", "invoice_id"),
+        "methods": row["pay_methods"].split(","),
+        **picked(row, "language", "actor", "state", "created_at", "expires_at", "done_at"),
+    }
+
+
 def webhook(row: Row) -> Json:
     """A notice of the PG, and what came of looking into it."""
     return {

@@ -18,6 +18,7 @@ from billing.store.shapes import Json
 from billing.store.tables import (
     attempt,
     billing_key,
+    checkout,
     customer,
     finding,
     invoice,
@@ -28,6 +29,7 @@ from billing.store.tables import (
     price,
     refund,
     subscription,
+    virtual_account,
     webhook_inbox,
 )
 from billing.store.unit import Store
@@ -160,19 +162,23 @@ class Views:
         return self._page(query, invoice.c.number, limit, number, shapes.invoice)
 
     def invoice(self, wanted: str) -> Json:
-        """One invoice with its lines, attempts, payments and refunds, by id or number."""
+        """One invoice with its lines, attempts, payments, refunds, virtual accounts and links, by id or number."""
         (found,) = self.invoice_ids([wanted])
         with self._store.read() as tx:
             row = tx.connection.execute(_INVOICES.where(invoice.c.id == found)).mappings().one()
             lines = select(invoice_line).where(invoice_line.c.invoice_id == found).order_by(invoice_line.c.position)
             tries = _ATTEMPTS.where(attempt.c.invoice_id == found).order_by(attempt.c.seq)
             payments = select(payment).where(payment.c.invoice_id == found).order_by(payment.c.booked_at, payment.c.imp_uid)
+            accounts = select(virtual_account).where(virtual_account.c.invoice_id == found).order_by(virtual_account.c.issued_at)
+            windows = select(checkout).where(checkout.c.invoice_id == found).order_by(checkout.c.created_at, checkout.c.id)
             return {
                 **shapes.invoice(row),
                 "lines": _all(tx.connection, lines, lambda one: shapes.line(one, row["currency"])),
                 "attempts": _all(tx.connection, tries, shapes.attempt),
                 "payments": _all(tx.connection, payments, shapes.payment),
                 "refunds": _all(tx.connection, _REFUNDS.where(refund.c.invoice_id == found).order_by(refund.c.id), shapes.refund),
+                "accounts": _all(tx.connection, accounts, shapes.account),
+                "windows": _all(tx.connection, windows, shapes.checkout),
             }
 
     def invoice_ids(self, wanted: Sequence[str]) -> list[str]:

@@ -128,8 +128,13 @@ def shop_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def shop(shop_home: Path, tmp_path: Path, clean_env: None) -> Shell:
-    """A shell in a shop of its own: a copy that is told where it stands, or it would take itself for a stray one."""
-    home = Path(shutil.copytree(shop_home, tmp_path / "shop"))
+    """A shell in a shop of its own."""
+    return moved_to(tmp_path / "shop", shop_home)
+
+
+def moved_to(there: Path, shop_home: Path) -> Shell:
+    """A copy of a shop that is told where it stands, or it would take itself for a stray one."""
+    home = Path(shutil.copytree(shop_home, there))
     engine = create_engine_for(f"sqlite:///{home / 'billing.db'}")
     with engine.begin() as connection:
         Controls(connection).place(database_fp=place_of(connection).fingerprint)

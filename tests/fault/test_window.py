@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from sqlalchemy import select
@@ -625,12 +626,18 @@ def test_a_link_opens_nothing_after_its_time_and_shows_what_was_done(world: Worl
 
 
 @pytest.mark.parametrize(
-    "change", [lambda t: t[:-1] + ("A" if t[-1] != "A" else "B"), lambda t: t[1:], lambda _: "", lambda t: t * 3]
+    "change",
+    [lambda t: t[:-1] + ("A" if t[-1] != "A" else "B"), lambda t: t[1:], lambda _: "", lambda t: t * 3, lambda t: "홍" + t],
 )
 def test_a_link_that_was_changed_is_not_ours(world: World, change) -> None:  # type: ignore[no-untyped-def]
     buyer = payer(world, world.invoice(owed(world)).id)
     with pytest.raises(LinkRefused):
         world.app.checkouts.show(change(buyer.token))
+
+
+def test_a_link_is_plain_enough_for_every_web_server(world: World) -> None:
+    token = payer(world, world.invoice(owed(world)).id).token
+    assert re.fullmatch(r"[0-9A-Za-z][0-9A-Za-z._-]{60,199}", token)
 
 
 def test_a_frozen_engine_opens_nothing_and_stops_what_is_open(world: World) -> None:

@@ -68,6 +68,9 @@ class Way(StrEnum):
 BROWSER_WAYS = frozenset({Way.WINDOW, Way.ISSUE})
 """The buyer's browser sends: armed means that a window may be open, and only time says that it is not."""
 
+OPENINGS_MAX = 48
+"""How often a window may be opened under one number, or be given a go: each puts off for an hour what collects by itself."""
+
 KEEPS_NO_CARD = frozenset({Way.WINDOW, Way.ONETIME})
 """Such an attempt names no card, and neither does its record."""
 

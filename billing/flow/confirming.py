@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from billing.domain.amount import major
-from billing.domain.attempt import BROWSER_WAYS, AttemptState, ChargeAttempt
+from billing.domain.attempt import BROWSER_WAYS, OPENINGS_MAX, AttemptState, ChargeAttempt
 from billing.domain.charging import is_wanted
 from billing.domain.checkout import CheckoutState
 from billing.domain.policy import Policy
@@ -71,7 +71,9 @@ class Confirming:
             return SETTLED
         if attempt.state not in (AttemptState.SENDING, AttemptState.UNKNOWN):
             return TOO_LATE if attempt.state is AttemptState.VOID else SETTLED
-        tx.attempts.update([attempt._replace(sent_at=tx.now)], was=[attempt])
+        if attempt.wire_count < OPENINGS_MAX:
+            # Counted, or whoever knows the number could keep its invoice from being collected for ever.
+            tx.attempts.update([attempt._replace(sent_at=tx.now, wire_count=attempt.wire_count + 1)], was=[attempt])
         return None
 
     def _registration(self, tx: Tx, merchant_uid: str) -> str | None:

@@ -12,6 +12,7 @@ from billing.domain.attempt import (
     BROWSER_WAYS,
     LIVE,
     NUMBERS_PER_INVOICE,
+    OPENINGS_MAX,
     AttemptState,
     ChargeAttempt,
     Trigger,
@@ -38,6 +39,9 @@ log = logging.getLogger("billing.window")
 
 WINDOW_NUMBERS = NUMBERS_PER_INVOICE - 4
 """The last order numbers of an invoice are for what collects by itself: a buyer's many tries must not use them up."""
+
+ACCOUNTS_MAX = 3
+"""How many virtual accounts one invoice may have had: each puts off for days what collects by itself."""
 
 _TIMES_MAX = 3
 
@@ -162,6 +166,9 @@ class Opening:
         if not is_wanted(invoice, subscription):
             raise RuleError("invoice", f"number {invoice.number} is not owed any more", "ask the merchant")
         earlier = tx.attempts.of_invoices([invoice.id])[invoice.id]
+        is_worn_out = any(old.wire_count >= OPENINGS_MAX for old in earlier if old.way in BROWSER_WAYS)
+        if is_worn_out or len(tx.accounts.of_invoice(invoice.id)) >= ACCOUNTS_MAX:
+            raise RuleError("invoice", "was tried too often", "ask the merchant")
         for live in (old for old in earlier if old.state in LIVE):
             is_window = live.way in BROWSER_WAYS and live.state is not AttemptState.MISMATCH
             return live if is_window else Outcome(Completion.PENDING, live.merchant_uid)

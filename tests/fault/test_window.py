@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import select
 
 from billing import fault
-from billing.domain.attempt import AttemptState, Way
+from billing.domain.attempt import OPENINGS_MAX, AttemptState, Way
 from billing.domain.checkout import Completion, Outcome
 from billing.domain.customer import KeyState
 from billing.domain.invoice import InvoiceState
 from billing.domain.subscription import SubscriptionState
 from billing.errors import Frozen, RuleError
 from billing.flow.confirming import OTHER_AMOUNT, UNKNOWN
+from billing.flow.opening import ACCOUNTS_MAX
 from billing.links import LinkRefused
 from billing.sandbox import Channel, SandboxConfig
 from billing.sandbox.config import CHANNELS
@@ -379,6 +381,36 @@ def test_a_page_that_asks_long_after_its_window_lapsed_decides_nothing(world: Wo
 
     assert window.reports().status == "pending"
     assert world.attempts(one)[0].state is AttemptState.SENDING  # whoever holds it next lets it lapse
+
+
+def test_nobody_puts_off_being_charged_for_ever_by_opening_windows(world: World) -> None:
+    one = world.subscriber(tel=TEL)
+    world.pg.fault("decline", card="4242", times=1)
+    world.at("2024-02-29 10:00").tick()
+    buyer = payer(world, world.invoice(one).id)
+    number = buyer.opens().number
+
+    for hour in range(80):
+        world.later(minutes=50).tick()
+        if hour % 2:
+            world.app.checkouts.confirm(number, 9900)
+        else:
+            with suppress(RuleError, LinkRefused):
+                payer(world, world.invoice(one).id).tries()
+
+    assert world.invoice(one).state is InvoiceState.PAID
+    assert world.attempts(one)[-2].wire_count == OPENINGS_MAX
+
+
+def test_nobody_puts_off_being_charged_for_ever_with_accounts(world: World) -> None:
+    one = owed(world)
+    for _ in range(ACCOUNTS_MAX):
+        buyer = payer(world, world.invoice(one).id, "vbank")
+        buyer.opens("vbank").approves().reports()
+        world.later(days=9).tick()
+
+    with pytest.raises(RuleError, match="too often"):
+        payer(world, world.invoice(one).id).tries()
 
 
 def test_many_tries_by_hand_leave_numbers_for_what_collects_by_itself(world: World) -> None:

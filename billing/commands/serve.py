@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from billing.commands.door import Door, verb
-from billing.errors import RuleError
+from billing.errors import RuleError, SettingsError
 
 if TYPE_CHECKING:
     from billing.app import Billing
@@ -46,9 +46,22 @@ def serve(door: Door, host: str, port: int) -> None:
 
         def words(out: Words) -> None:
             out.line(f"Notices are taken at {url}/webhooks/iamport; stop it with Ctrl-C.", "bold green")
+            if links is None:
+                out.line("There are no checkout pages before BILLING_PUBLIC_URL says where browsers find them.", "yellow")
+            elif app.own_sandbox is not None and links != url:
+                out.line(f"Checkout links lead to {links}, not here: set BILLING_PUBLIC_URL={url}", "yellow")
 
-        door.answer({"url": url, "webhook_url": f"{url}/webhooks/iamport"}, words)
+        links = _links(app)
+        door.answer({"url": url, "webhook_url": f"{url}/webhooks/iamport", "links_lead_to": links}, words)
         _serve(app, listening)
+
+
+def _links(app: Billing) -> str | None:
+    """Where browsers find the checkout pages, if anybody has said so."""
+    try:
+        return app.settings.public_base
+    except SettingsError:
+        return None
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -72,11 +72,11 @@ class CheckoutPage:
         try:
             self._visitors.admit(request, billing)
             shown = await self._visitors.look(partial(billing.checkouts.show, token))
+            made = self._page(language_of(request, shown.language), settings, token, shown, Came.with_(request))
+            if shown.stand is Stand.OPEN:
+                bind(made, settings, token)
         except (BillingError, Refused) as error:
             return sorry(request, settings, error, root=_ROOT)
-        made = self._page(language_of(request, shown.language), settings, token, shown, Came.with_(request))
-        if shown.stand is Stand.OPEN:
-            bind(made, settings, token)
         return made
 
     async def open(self, request: Request, billing: Billing, token: str) -> JSONResponse:
@@ -89,9 +89,9 @@ class CheckoutPage:
             if isinstance(opened, Outcome):
                 return answer(OpenAnswer(outcome=CompleteAnswer.of(opened)))
             made = answer(OpenAnswer(merchant_code=billing.settings.merchant, params=opened.params))
+            bind(made, billing.settings, token)
         except (BillingError, Refused) as error:
             return refusal(error)
-        bind(made, billing.settings, token)
         return made
 
     def _page(self, spoken: Language, settings: Settings, token: str, shown: Shown, came: Came) -> Response:

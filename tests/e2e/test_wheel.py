@@ -26,6 +26,8 @@ def test_the_wheel_carries_everything_it_needs(tmp_path: Path) -> None:
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     assert "billing/_migrations/env.py" in names
     assert "billing/gateway/decline_codes.csv" in names
+    assert "billing/web/pages/checkout.html" in names
+    assert "billing/web/pages/static/checkout.js" in names
     assert "LICENSE" in {Path(name).name for name in names}
     assert not any(name.startswith(("tests/", "bench/")) for name in names)
 

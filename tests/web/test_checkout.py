@@ -176,6 +176,18 @@ def test_a_pg_that_is_away_opens_nothing(quick: Shop) -> None:
     assert (refused.status_code, refused.json()["error"]["field"]) == (503, "service")
 
 
+def test_what_a_merchant_forgot_to_set_is_told_to_the_merchant_and_not_to_the_buyer(
+    quick: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    link = quick.registering()
+    settings = Settings.from_env(_env_file=None, mode="test", imp_key="k", imp_secret="s")
+    with shop_on(quick.world, **settings.model_dump(include={"mode", "imp_key", "imp_secret"})) as other:
+        page, opened = other.see(link), other.open(link)
+    assert (page.status_code, opened.status_code) == (503, 503)
+    assert "BILLING_" not in page.text + opened.text
+    assert "BILLING_PUBLIC_URL" in caplog.text
+
+
 # --- what a stranger's page can do with it (S20) ------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@
   function show(name, message) {
     for (const panel of page.querySelectorAll("[data-panel]")) panel.hidden = panel.dataset.panel !== name;
     page.dataset.panelNow = name;
+    document.querySelector(".switch").hidden = name !== "open"; // another language is another page, which knows less
     const slot = document.getElementById("panel-" + name).querySelector('[data-slot="message"]');
     if (slot) {
       slot.textContent = message || "";
@@ -93,14 +94,13 @@
 
   async function complete(about, asked) {
     if (asked === 0) show("checking");
-    let answer = { status: 0, said: null };
+    let outcome = null;
     try {
-      answer = await post(page.dataset.complete, about);
+      outcome = (await post(page.dataset.complete, about)).said;
     } catch {
       // Offline: the money may have moved all the same, so it is asked again.
     }
-    if (answer.status >= 400 && answer.status < 500 && answer.status !== 429) show("refused");
-    else conclude(answer.said || { completion: "pending" }, about, asked);
+    conclude(outcome || { completion: "pending" }, about, asked);
   }
 
   function conclude(outcome, about, asked) {

@@ -14,7 +14,7 @@ from billing.sandbox.config import SandboxConfig
 from billing.sandbox.faults import Fault, Faults, Subject, seconds
 from billing.sandbox.routes import GET_TOKEN, MONEY_HANDLERS, Handler, handler_for
 from billing.sandbox.state import State
-from billing.sandbox.webhooks import Courier, Deliver, Notice, notice_of
+from billing.sandbox.webhooks import Courier, CourierThread, Deliver, Notice, notice_of
 from billing.sandbox.wire import (
     JSON_HEADERS,
     Answer,
@@ -73,6 +73,7 @@ class Sandbox:
         self._lock = threading.RLock()
         self._ask = ask
         self._courier = Courier(self._state, self._lock, self.config, deliver)
+        self._carriers: list[CourierThread] = []
 
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Answer one request; `target` is path and query as they travel.
@@ -170,8 +171,17 @@ class Sandbox:
         self.tick()
         return self._courier.deliver(self.time())
 
+    def carry_webhooks(self) -> CourierThread:
+        """Send notices when they are due, in a thread that runs until it is stopped, or until this is closed."""
+        carrier = CourierThread(self.deliver_webhooks)
+        self._carriers.append(carrier)
+        carrier.start()
+        return carrier
+
     def close(self) -> None:
         """Close the state."""
+        for carrier in self._carriers:
+            carrier.stop()
         with self._lock:
             self._state.close()
 

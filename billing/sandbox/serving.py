@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from billing.sandbox.server import Sandbox
-from billing.sandbox.webhooks import CourierThread
 from billing.sandbox.wire import Answer, ConnectionLost, ConnectionRefused
 
 Message = MutableMapping[str, Any]
@@ -47,16 +46,12 @@ def asgi(sandbox: Sandbox) -> App:
 
 
 async def _live(sandbox: Sandbox, receive: Receive, send: Send) -> None:
-    courier = CourierThread(sandbox.deliver_webhooks)
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.startup":
-            courier.start()
-            await send({"type": "lifespan.startup.complete"})
-        else:
-            await asyncio.to_thread(courier.stop)
-            await send({"type": "lifespan.shutdown.complete"})
-            return
+    await receive()
+    courier = sandbox.carry_webhooks()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await asyncio.to_thread(courier.stop)
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 async def _read(receive: Receive) -> bytes:

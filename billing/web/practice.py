@@ -29,15 +29,13 @@ class Practice:
             return Response(status_code=404)
         if self._app is None:
             from billing.sandbox.serving import asgi
-            from billing.sandbox.webhooks import CourierThread
 
             self._app = asgi(sandbox)
-            self._courier = CourierThread(sandbox.deliver_webhooks)
-            self._courier.start()
+            self._courier = sandbox.carry_webhooks()
         return _Handed(self._app, path)
 
     def close(self) -> None:
-        """Stop carrying notices."""
+        """Stop carrying notices; a host that tells nobody when it stops leaves that to the engine's own end."""
         courier, self._courier, self._app = self._courier, None, None
         if courier is not None:
             courier.stop()

@@ -1,6 +1,8 @@
 """Notices of the sandbox: which are sent, what they say, and how they go astray. Source: PortOne webhook guide V1."""
 
 import json
+import threading
+import time
 from urllib.parse import parse_qs
 
 import pytest
@@ -151,6 +153,22 @@ def test_an_early_notice_overtakes_the_answer_and_the_record():
     assert [answer.status for answer in found] == [404]
     shop.clock.move(5)
     assert shop.get("/payments/find/order_1").status == 200
+
+
+def test_whoever_carries_notices_stops_before_the_sandbox_is_gone():
+    box = Mailbox()
+    shop = shop_with(box)
+    threads = set(threading.enumerate())
+    shop.sandbox.carry_webhooks()
+    (carrier,) = set(threading.enumerate()) - threads
+    shop.again()
+    deadline = time.monotonic() + 10
+    while not box.notices:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    shop.sandbox.close()
+    assert not carrier.is_alive()
 
 
 def test_without_an_address_notices_wait_to_be_read():

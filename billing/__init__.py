@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from billing.domain.events import Event, PublishedEvent
     from billing.domain.refund import Refund
     from billing.domain.settlement import Verdict
-    from billing.errors import BillingError, GatewayError, InvariantBroken, RuleError, Unavailable
+    from billing.errors import BillingError, GatewayError, InvariantBroken, NotFound, RuleError, Unavailable
     from billing.gateway.card import Card
     from billing.settings import Settings
 
@@ -32,6 +32,7 @@ _HOMES = {
     "GatewayError": "billing.errors",
     "InvariantBroken": "billing.errors",
     "ManualClock": "billing.clock",
+    "NotFound": "billing.errors",
     "PublishedEvent": "billing.domain.events",
     "Refund": "billing.domain.refund",
     "RuleError": "billing.errors",
@@ -49,6 +50,7 @@ __all__ = [
     "GatewayError",
     "InvariantBroken",
     "ManualClock",
+    "NotFound",
     "PublishedEvent",
     "Refund",
     "RuleError",

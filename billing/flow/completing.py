@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from threading import Lock
 
 from billing.domain.allowance import Rations
-from billing.domain.attempt import ChargeAttempt, Way
+from billing.domain.attempt import AttemptState, ChargeAttempt, Way
 from billing.domain.checkout import Checkout, CheckoutState, Completion, Outcome, outcome_of, unfinished
 from billing.domain.customer import KeyState
 from billing.domain.events import AuditEntry, Event
@@ -184,16 +184,15 @@ class Completing:
         except BillingError as error:
             log.warning("the card is registered, its first charge waits: %s", error)
             return Completion.PENDING
-        match verdicts[0] if verdicts else None:
-            case Paid() | PaidTwice():
+        match verdicts[0]:
+            # A pass of a worker may have charged the new card first, and booked what came of it.
+            case Paid() | PaidTwice() | Booked(state=AttemptState.PAID):
                 return Completion.PAID
-            case Declined():
+            case Declined() | Booked(state=AttemptState.DECLINED | AttemptState.REJECTED):
                 return Completion.FAILED
-            case Booked() | None:
-                return None
         with self._store.read() as tx:
             attempts = tx.attempts.of_invoices([checkout.invoice_id])[checkout.invoice_id]
-        return Completion.PAID if any(one.state == "paid" for one in attempts) else Completion.PENDING
+        return Completion.PAID if any(one.state is AttemptState.PAID for one in attempts) else Completion.PENDING
 
     # --- forgeries -------------------------------------------------------------------------------
 

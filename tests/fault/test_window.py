@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -14,6 +16,7 @@ from billing.domain.attempt import OPENINGS_MAX, AttemptState, Way
 from billing.domain.checkout import Completion, Outcome
 from billing.domain.customer import KeyState
 from billing.domain.invoice import InvoiceState
+from billing.domain.settlement import Verdict
 from billing.domain.subscription import SubscriptionState
 from billing.errors import Frozen, RuleError
 from billing.flow.confirming import OTHER_AMOUNT, UNKNOWN
@@ -525,6 +528,34 @@ def test_a_declined_first_charge_leaves_the_card_registered_and_says_so(world: W
 
     assert (ended.completion, ended.charge) == (Completion.REGISTERED, Completion.FAILED)
     assert keys(world, customer) == [KeyState.CURRENT]
+
+
+@pytest.mark.parametrize(("card", "came"), [("approves", Completion.PAID), ("balance", Completion.FAILED)])
+def test_a_worker_that_charges_the_new_card_first_takes_nothing_from_what_the_page_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, card: str, came: Completion
+) -> None:
+    one = owed(world)
+    window = registrant(world, world.subscription(one).customer_id, invoice=world.invoice(one).id).opens().approves(card)
+    worker, charge, settle = world.another_process(), world.app.charging.charge, world.app.settlement.settle
+
+    def beaten_to_it(invoices: Sequence[str]) -> list[Verdict]:
+        # The worker's charge is on its way when this one looks, and booked a moment later.
+        world.pg.fault("lost_reply", times=1)
+        world.pg.fault("lookup_lag", times=1, value=1)
+        worker.charging.charge(invoices)
+        return charge(invoices)
+
+    def booked_meanwhile(uids: Sequence[str], **given: Any) -> list[Verdict]:
+        world.later(seconds=2)
+        worker.settle(uids)
+        return settle(uids, **given)
+
+    monkeypatch.setattr(world.app.charging, "charge", beaten_to_it)
+    monkeypatch.setattr(world.app.settlement, "settle", booked_meanwhile)
+
+    assert (window.reports().charge, len(world.attempts(one))) == (came, 1)
+    assert world.is_proven()
+    worker.close()
 
 
 def test_the_notice_alone_registers_the_card(database_url: str) -> None:

@@ -14,7 +14,7 @@ from billing.domain.events import AuditEntry, Event
 from billing.domain.evidence import PaymentFact, PaymentStatus
 from billing.domain.notice import checked_id
 from billing.domain.policy import Policy
-from billing.domain.settlement import Booked, Declined, Paid, PaidTwice, Verdict
+from billing.domain.settlement import Booked
 from billing.errors import BillingError, GatewayError, RuleError
 from billing.flow.charging import Charging
 from billing.flow.reconciliation import Reconciliation
@@ -176,23 +176,29 @@ class Completing:
         return True
 
     def _charged(self, checkout: Checkout) -> Completion | None:
-        """Charge what waited for this card, and say how that went; None where nothing was to be charged."""
+        """Charge what waited for this card, and say how that went; None where nothing was to be charged.
+
+        Once per card: a completion that is told again, or after a worker who was quicker, only says what became of it.
+        """
         if checkout.invoice_id is None:
             return None
+        known = self._charge_by_rows(checkout.invoice_id, checkout)
+        if known is not None:
+            return known
         try:
-            verdicts: Sequence[Verdict] = self._charging.charge([checkout.invoice_id])
+            self._charging.charge([checkout.invoice_id])
         except BillingError as error:
             log.warning("the card is registered, its first charge waits: %s", error)
-            return Completion.PENDING
-        match verdicts[0]:
-            # A pass of a worker may have charged the new card first, and booked what came of it.
-            case Paid() | PaidTwice() | Booked(state=AttemptState.PAID):
-                return Completion.PAID
-            case Declined() | Booked(state=AttemptState.DECLINED | AttemptState.REJECTED):
-                return Completion.FAILED
+        return self._charge_by_rows(checkout.invoice_id, checkout) or Completion.PENDING
+
+    def _charge_by_rows(self, invoice_id: str, checkout: Checkout) -> Completion | None:
+        """PAID, however it was; FAILED where this card refused; None while neither is known."""
         with self._store.read() as tx:
-            attempts = tx.attempts.of_invoices([checkout.invoice_id])[checkout.invoice_id]
-        return Completion.PAID if any(one.state is AttemptState.PAID for one in attempts) else Completion.PENDING
+            attempts = tx.attempts.of_invoices([invoice_id])[invoice_id]
+        if any(one.state is AttemptState.PAID for one in attempts):
+            return Completion.PAID
+        on_card = [one.state for one in attempts if one.customer_uid == checkout.customer_uid]
+        return Completion.FAILED if {AttemptState.DECLINED, AttemptState.REJECTED}.intersection(on_card) else None
 
     # --- forgeries -------------------------------------------------------------------------------
 

@@ -558,6 +558,16 @@ def test_a_worker_that_charges_the_new_card_first_takes_nothing_from_what_the_pa
     worker.close()
 
 
+def test_a_card_that_refused_is_not_charged_again_because_its_page_is_loaded_again(world: World) -> None:
+    one = owed(world)
+    window = registrant(world, world.subscription(one).customer_id, invoice=world.invoice(one).id).opens().approves("balance")
+
+    said = [window.reports().charge for _ in range(5)]
+
+    assert said == [Completion.FAILED] * 5
+    assert len(world.attempts(one)) == 1
+
+
 def test_the_notice_alone_registers_the_card(database_url: str) -> None:
     world = World(database_url, hears=True)
     customer = world.customer(None, tel=TEL)

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 CHECKOUT = Path(__file__).parents[2]
-SECONDS_MAX = 20.0
+SECONDS_MAX = 60.0
 
 
 @dataclass(frozen=True)

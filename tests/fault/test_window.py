@@ -700,7 +700,13 @@ def test_a_link_opens_nothing_after_its_time_and_shows_what_was_done(world: Worl
 
 @pytest.mark.parametrize(
     "change",
-    [lambda t: t[:-1] + ("A" if t[-1] != "A" else "B"), lambda t: t[1:], lambda _: "", lambda t: t * 3, lambda t: "홍" + t],
+    [
+        lambda t: t[:-2] + ("A" if t[-2] != "A" else "B") + t[-1],
+        lambda t: t[1:],
+        lambda _: "",
+        lambda t: t * 3,
+        lambda t: "홍" + t,
+    ],
 )
 def test_a_link_that_was_changed_is_not_ours(world: World, change) -> None:  # type: ignore[no-untyped-def]
     buyer = payer(world, world.invoice(owed(world)).id)

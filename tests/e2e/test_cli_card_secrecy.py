@@ -66,9 +66,9 @@ def test_prompts_echo_nothing(shop: Shell) -> None:
     shown = ""
     try:
         for prompt, answer in (("Card number", CANARY), ("Expiry", "12/39"), ("Birth", "900101"), ("First two", "12")):
-            shown = _until(terminal, shown, prompt)
+            shown = until(terminal, shown, prompt)
             os.write(terminal, f"{answer}\n".encode())
-        shown = _until(terminal, shown, "Registered")
+        shown = until(terminal, shown, "Registered")
         _, status = os.waitpid(child, 0)
     finally:
         os.close(terminal)
@@ -77,7 +77,7 @@ def test_prompts_echo_nothing(shop: Shell) -> None:
     assert "900101" not in shown
 
 
-def _until(terminal: int, shown: str, wanted: str) -> str:
+def until(terminal: int, shown: str, wanted: str) -> str:
     deadline = time.monotonic() + 20
     while wanted not in shown:
         assert time.monotonic() < deadline, shown

@@ -6,14 +6,22 @@ import json
 import os
 import pty
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
+from billing.app import Billing
+from billing.errors import SettingsError
+from billing.sandbox import Sandbox
+from billing.settings import SANDBOX_KEY, SANDBOX_SECRET, Settings
 from tests.e2e.conftest import POOR_CARD, Said, Shell, card_json, moved_to
-from tests.e2e.test_cli_card_secrecy import CANARY, CHECKOUT, DIGITS, _until
+from tests.e2e.test_cli_card_secrecy import CANARY, CHECKOUT, DIGITS, until
+from tests.kit.buyer import Buyer
 
 
 @pytest.fixture(scope="module")
@@ -164,14 +172,80 @@ def test_a_wrong_wish_is_refused_in_one_line_and_leaves_no_trace(
 @pytest.mark.parametrize("words", ["card window jun", "invoice window 1"])
 def test_in_another_mode_a_link_needs_an_address_and_a_channel(till: Shell, words: str) -> None:
     """Whether the database fits that mode is asked first, so the settings are asked alone."""
-    from billing.errors import SettingsError
-    from billing.settings import Settings
-
     live = {"mode": "live", "imp_key": "k", "imp_secret": "s", "channels": "live/billing=html5_inicis.MOI"}
     with pytest.raises(SettingsError, match="BILLING_PUBLIC_URL: is not set; write where the routes are mounted"):
         _ = Settings.from_env(_env_file=None, **live).public_base
     said = till(*words.split(), env={"BILLING_PUBLIC_URL": "ftp://shop.example"})
     assert (said.status, "BILLING_PUBLIC_URL" in said.err) == (2, True)
+
+
+# --- what came of them ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Pg:
+    sandbox: Sandbox
+
+
+@dataclass
+class Desk:
+    """The router's side of the same shop: where the browser of a buyer arrives."""
+
+    app: Billing
+    pg: Pg
+
+
+@contextmanager
+def desk(till: Shell) -> Iterator[Desk]:
+    def asked(_url: str, body: bytes) -> tuple[int, bytes]:
+        """The PG asks before it approves; the router would answer."""
+        question = json.loads(body)
+        return (500 if app.checkouts.confirm(question["merchant_uid"], question["amount"]) else 200), b"{}"
+
+    sandbox = Sandbox(str(till.home / "billing-sandbox.db"), imp_key=SANDBOX_KEY, imp_secret=SANDBOX_SECRET, ask=asked)
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{till.home / 'billing.db'}")  # type: ignore[call-arg,arg-type]
+    with Billing(settings, sandbox=sandbox) as app:
+        yield Desk(app, Pg(sandbox))
+    sandbox.close()
+
+
+def browses(till: Shell, link: dict[str, str], method: str = "card") -> None:
+    """The buyer follows the link, approves in the PG's window, and is brought back."""
+    with desk(till) as there:
+        Buyer(there, link["url"].rpartition("/")[2]).opens(method).approves().reports()  # type: ignore[arg-type]
+
+
+def test_a_link_that_is_followed_registers_the_card_and_pays_what_it_was_told_to(till: Shell) -> None:
+    browses(till, till.does("card", "window", "jun", "--charge", "1")["link"])
+    assert [one["state"] for one in till.does("card", "list", "jun")["cards"]] == ["removed", "current"]
+    shown = till.does("invoice", "show", "1")["invoice"]
+    assert (shown["state"], shown["windows"][0]["state"]) == ("paid", "done")
+
+
+def test_a_link_that_is_followed_pays_the_invoice(till: Shell) -> None:
+    browses(till, till.does("invoice", "window", "1")["link"])
+    shown = till.does("invoice", "show", "1")["invoice"]
+    assert (shown["state"], [one["way"] for one in shown["attempts"]]) == ("paid", ["key", "window"])
+    again = till("invoice", "window", "1")
+    assert (again.status, "invoice: number 1 is paid" in again.err) == (2, True)
+
+
+def test_an_account_that_waits_for_its_deposit_is_shown_wherever_the_invoice_is(till: Shell) -> None:
+    browses(till, till.does("invoice", "window", "1", "--method", "vbank")["link"], "vbank")
+    shown = till.does("invoice", "show", "1")["invoice"]
+    (account,) = shown["accounts"]
+    assert (account["amount"], shown["state"]) == ({"amount": 9900, "currency": "KRW"}, "open")
+    assert account["due_at"] > account["issued_at"]
+    said = till("invoice", "show", "1").out
+    for words in ("virtual account", account["bank_name"], account["number"], account["holder"], "₩9,900", "window"):
+        assert words in said
+
+    retried = till("retry", "1", "--json")
+    assert (retried.status, retried.document["verdicts"][0]["verdict"]) == (1, "account_issued")
+    assert f"it waits for a deposit into {account['bank_name']} {account['number']}" in till("retry", "1").out
+    assert till("renew").status == 0, "an account that waits is as it should be"
+    refused = till("card", "charge", "1", stdin=card_json())
+    assert (refused.status, "wait until it is decided" in refused.err) == (2, True)
 
 
 # --- one-off key-in ----------------------------------------------------------------------------------
@@ -281,9 +355,9 @@ def test_prompts_echo_nothing(till: Shell) -> None:
     shown = ""
     try:
         for prompt, answer in (("Card number", CANARY), ("Expiry", "12/39"), ("Birth", "900101"), ("First two", "12")):
-            shown = _until(terminal, shown, prompt)
+            shown = until(terminal, shown, prompt)
             os.write(terminal, f"{answer}\n".encode())
-        shown = _until(terminal, shown, "Paid")
+        shown = until(terminal, shown, "Paid")
         _, status = os.waitpid(child, 0)
     finally:
         os.close(terminal)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from billing.gateway.iamport import IamportGateway
-from tests.e2e.conftest import PLAN, Said, Shell
+from tests.e2e.conftest import PLAN, Said, Shell, card_json
 from tests.leak.kit.canaries import Canaries, Matcher
 from tests.leak.kit.sinks import bytes_of, leaks
 
@@ -48,7 +48,8 @@ def clean(shell: Shell, *heard: Said) -> list[str]:
 
 
 READS = """doctor; plan list; plan show pro; customer list; customer show mina; card list mina; subscription list; invoice list;
-attempt list; events list; refund list; freeze status; db current; clock show; verify; --help; card add --help"""
+attempt list; events list; refund list; freeze status; db current; clock show; verify; --help; card add --help;
+card charge --help; card window mina; invoice show 1"""
 
 
 def test_every_verb_in_words_and_in_json(till: Shell) -> None:
@@ -77,6 +78,20 @@ def test_a_card_on_a_broken_wire(till: Shell, fault: str, shape: list[str]) -> N
     assert clean(till, till("card", "add", "mina", *shape, stdin=json.dumps(C.card())), till("renew", *shape)) == []
 
 
+@pytest.mark.parametrize("shape", [[], ["--json"], ["--verbose", "--keep"]], ids=["words", "json", "verbose, kept"])
+@pytest.mark.parametrize(
+    "fault",
+    ["", "refuse_connection=1", "lost_request=1", "lost_reply=1", "garbage=1", "auth_dead=1", "decline=1", "wrong_amount=1"],
+)
+def test_a_card_that_is_charged_once(till: Shell, fault: str, shape: list[str]) -> None:
+    till("card", "add", "mina", stdin=card_json("4000-0000-0000-0054"))
+    till("subscription", "add", "mina", "pro-monthly")
+    till.env["BILLING_SANDBOX_FAULTS"] = fault
+    heard = [till("card", "charge", "1", *shape, stdin=json.dumps(C.card())), till("renew", *shape[:1])]
+    heard += [till("invoice", "show", "1", "--json"), till("attempt", "list", "--json"), till("events", "list", "--json")]
+    assert clean(till, *heard) == []
+
+
 BROKEN = {
     "no JSON": json.dumps(C.card())[:-3],
     "a list": json.dumps([C.number, C.birth]),
@@ -94,9 +109,11 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 @pytest.mark.parametrize("shape", [[], ["--json"]], ids=["words", "json"])
 def test_a_card_that_cannot_be_read(till: Shell, name: str, shape: list[str]) -> None:
-    said = till("card", "add", "mina", *shape, stdin=BROKEN[name].encode("utf-8", "surrogateescape"))  # type: ignore[arg-type]
-    assert said.status == 2, said
-    assert clean(till, said) == []
+    till("subscription", "add", "mina", "pro-monthly")
+    for words in (["add", "mina"], ["charge", "1"]):
+        said = till("card", *words, *shape, stdin=BROKEN[name].encode("utf-8", "surrogateescape"))  # type: ignore[arg-type]
+        assert said.status == 2, said
+        assert clean(till, said) == []
 
 
 DIES: dict[str, tuple[Callable[[], BaseException], int]] = {
@@ -110,16 +127,19 @@ DIES: dict[str, tuple[Callable[[], BaseException], int]] = {
 
 @pytest.mark.parametrize("name", DIES)
 @pytest.mark.parametrize("shape", [[], ["--json"]], ids=["words", "json"])
+@pytest.mark.parametrize(("words", "called"), [(["add", "mina"], "issue_key"), (["charge", "1"], "charge_card")])
 def test_a_verb_that_dies_with_the_card_in_hand(
-    till: Shell, name: str, shape: list[str], monkeypatch: pytest.MonkeyPatch
+    till: Shell, name: str, shape: list[str], words: list[str], called: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make, status = DIES[name]
 
     def broken(*_: object, **__: object) -> None:
         raise make()
 
-    monkeypatch.setattr(IamportGateway, "issue_key", broken)
-    said = till("card", "add", "mina", *shape, "--verbose", stdin=json.dumps(C.card()))
+    monkeypatch.setattr(IamportGateway, called, broken)
+    if called == "charge_card":
+        till("subscription", "add", "mina", "pro-monthly")
+    said = till("card", *words, *shape, "--verbose", stdin=json.dumps(C.card()))
     assert said.status == status
     files = list(till.home.glob("billing-error-*"))
     assert len(files) == (status == 70)

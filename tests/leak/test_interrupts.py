@@ -21,6 +21,7 @@ import pytest
 import billing
 from billing.errors import BillingError
 from billing.gateway.card import Card
+from billing.key_in import KeyIn
 from tests.leak.kit.canaries import Canaries, Matcher
 from tests.leak.kit.sinks import about
 from tests.leak.kit.stage import FIELD_QUOTES, WIRE, Stage, refuses
@@ -99,6 +100,36 @@ def test_between_the_card_and_the_wire(stage: Callable[[], Stage], kind: type[Ba
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("answer", ["taken", "refused", "lost"])
+def test_between_a_typed_in_card_and_the_wire(stage: Callable[[], Stage], kind: type[BaseException], answer: str) -> None:
+    one = stage()
+    if answer != "taken":
+        where = "POST /subscribe/payments/onetime"
+        one.nasty.fail(where, WIRE["reset after"] if answer == "lost" else refuses(FIELD_QUOTES["the whole body"]))
+    matcher = Matcher(Canaries(others={"token": one.token()}))
+    count = iter(range(10_000))
+
+    def act() -> None:
+        pg = one.gateway()
+        wanted = order(f"gdtyped{next(count):06d}", customer_uid="")
+        pg.charge_card(wanted, one.card(), token=pg.token(), gate=lambda: True)
+
+    assert _everywhere(Interrupter(kind, GATEWAY), act, matcher) > 60
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_the_verb_that_charges_it(stage: Callable[[], Stage], kind: type[BaseException]) -> None:
+    matcher = Matcher(Canaries(others={"token": stage().token()}))
+
+    def act() -> None:
+        one = stage()  # a charge that was armed stands in the way of the next
+        owed = one.owed()
+        KeyIn(one.app).charge(owed, one.card(), keeps=True)
+
+    assert _everywhere(Interrupter(kind, ("key_in.py", "keying_in.py")), act, matcher) > 50
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_in_the_verb_that_registers_it(stage: Callable[[], Stage], kind: type[BaseException]) -> None:
     one = stage()
     matcher = Matcher(Canaries(others={"token": one.token()}))
@@ -146,16 +177,24 @@ def test_nothing_keeps_a_card_alive_after_the_call(stage: Callable[[], Stage]) -
     """Taken, refused or lost: no object that the collector can reach still refers to the number."""
     one = stage()
 
-    def act() -> None:
-        with suppress(BillingError):
-            one.app.cards.add("plain", Card(number="".join(PARTS), expiry="2038-01", birth="650102"), actor="test")
+    def made() -> Card:
+        return Card(number="".join(PARTS), expiry="2038-01", birth="650102")
 
-    for failure in (None, WIRE["reset after"], WIRE["HTTP 500"], refuses(lambda heard: heard.body.decode())):
-        one.nasty.heal()
-        if failure is not None:
-            one.nasty.fail("POST /subscribe/customers/", failure)
-        act()
-        assert _alive() == []
+    def add() -> None:
+        with suppress(BillingError):
+            one.app.cards.add("plain", made(), actor="test")
+
+    def charge() -> None:
+        pg = one.gateway()
+        pg.charge_card(order("gdtyped", customer_uid=""), made(), token=pg.token(), gate=lambda: True)
+
+    for where, act in (("customers/", add), ("payments/onetime", charge)):
+        for failure in (None, WIRE["reset after"], WIRE["HTTP 500"], refuses(lambda heard: heard.body.decode())):
+            one.nasty.heal()
+            if failure is not None:
+                one.nasty.fail(f"POST /subscribe/{where}", failure)
+            act()
+            assert _alive() == []
 
 
 def test_a_card_that_is_kept_is_seen() -> None:

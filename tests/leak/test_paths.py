@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from billing.key_in import KeyIn
 from tests.leak.kit.stage import FIELD_QUOTES, QUOTES, WIRE, Failure, Stage, changes, refuses
 
 Set = Callable[[], Stage]
@@ -46,6 +47,22 @@ def _look(stage: Stage) -> Any:
     return stage.app.worker.renew()
 
 
+def _type_in(stage: Stage, *, keeps: bool = False) -> Any:
+    """The renewal is declined, somebody types a card in, and the engine finds out what became of it."""
+    owed = stage.owed()
+    try:
+        return KeyIn(stage.app).charge(owed, stage.card(), keeps=keeps)
+    finally:
+        stage.nasty.heal()
+        for _ in range(3):
+            stage.later(minutes=40)
+            stage.app.worker.renew()
+
+
+def _type_in_and_keep(stage: Stage) -> Any:
+    return _type_in(stage, keeps=True)
+
+
 _ARMED: list[tuple[str, Failure]] = []
 
 
@@ -82,6 +99,9 @@ DEEDS: dict[str, tuple[Callable[[Stage], Any], str, bool]] = {
     "card add": (_add, r"POST /subscribe/customers/", True),
     "card look-up": (_add, r"GET /subscribe/customers/", False),
     "card remove": (_remove, r"DELETE /subscribe/customers/", False),
+    "card charge": (_type_in, r"POST /subscribe/payments/onetime", True),
+    "card charge, kept": (_type_in_and_keep, r"POST /subscribe/payments/onetime", True),
+    "look-up of the kept card": (_type_in_and_keep, r"GET /subscribe/customers/", False),
     "charge": (_charge, r"POST /subscribe/payments/again", False),
     "probe": (_charge, r"GET /payments", False),
     "look-up": (_look, r"GET /payments", False),

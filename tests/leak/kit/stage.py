@@ -20,7 +20,7 @@ from billing.clock import ManualClock
 from billing.gateway.card import Card
 from billing.gateway.http import HandlerAnswer, Http
 from billing.gateway.iamport import IamportGateway
-from billing.sandbox import Sandbox
+from billing.sandbox import Fault, Sandbox
 from billing.settings import Settings
 from plans import parse_plan
 from tests.kit.world import PLANS
@@ -130,6 +130,13 @@ class Stage:
             self.app.customers.add(name, name="김하늘", actor="test")
         self.app.cards.add("mina", self.card(), actor="test")
         self.app.subscriptions.start("mina", "pro-monthly", actor="test")
+
+    def owed(self) -> str:
+        """An open invoice of mina's: her renewal, declined."""
+        self.sandbox.add_fault(Fault("decline", path="/subscribe/payments/again", times=1))
+        self.app.worker.renew()
+        (owed,) = self.app.views.invoices(state="open", of="mina", limit=1, after=None)
+        return str(owed["id"])
 
     def card(self) -> Card:
         """The canary."""

@@ -392,6 +392,18 @@ def test_it_waits_for_a_charge_of_the_key_that_is_under_way(world: World) -> Non
         types_in(world, mina)
 
 
+def test_it_waits_for_a_charge_of_the_key_that_is_only_planned(world: World) -> None:
+    mina = owing(world)
+    fault.arm("K01=error")
+    with pytest.raises(fault.InjectedFault):
+        world.app.retry([world.invoice(mina).id])
+    fault.arm("")
+    with pytest.raises(RuleError, match="is planned; wait until it is decided"):
+        types_in(world, mina)
+    world.later(minutes=4).tick()
+    assert world.states(mina) == ["paid", "declined", "paid"]
+
+
 def test_it_waits_for_a_window_that_may_be_open(world: World) -> None:
     mina = owing(world)
     link = world.app.checkouts.pay(world.invoice(mina).id, options=TEL, actor="test")
@@ -427,6 +439,16 @@ def test_an_invoice_that_is_closed_before_it_is_armed_is_not_charged(world: Worl
     meanwhile("K02", lambda: world.app.subscriptions.cancel(mina, at_period_end=False, actor="mina"))
     assert types_in(world, mina).name == "not_tried"
     assert len(world.pg.arrivals()) == arrivals
+
+
+@pytest.mark.parametrize("channel", ["ksnet.2999199999", "tosspayments.tvivarepublica"])
+def test_a_pg_that_keeps_no_card_with_a_charge_is_not_asked_to(world: World, channel: str) -> None:
+    mina = owing(world)
+    elsewhere = world.another_process(pg=channel)
+    with pytest.raises(RuleError, match=r"keeps: \w+ keeps no card that comes with a charge; register the card by itself"):
+        KeyIn(elsewhere).charge(world.invoice(mina).id, card(), keeps=True)
+    elsewhere.close()
+    assert world.states(mina) == ["paid", "declined"]
 
 
 @pytest.mark.parametrize("ending", ["paid", "declined", "refused by a rule", "nobody asked"])

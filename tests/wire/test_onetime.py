@@ -130,6 +130,12 @@ def test_a_refusal_does_not_quote_the_card():
         assert not any(part in reply.message for part in ("4242", "1230", "880101", " 12"))
 
 
+def test_the_body_does_not_show_itself():
+    body = bodies.onetime(order(customer_uid=""), made_card().revealed(), "")
+    assert b"4242" in body
+    clean(f"{body!r} {body}")
+
+
 BREAKS = [
     (bodies, "onetime"), (bodies, "_json"), (bodies, "_ordered"), (wire, "payment"), (iamport, "reply_to"), (iamport, "unquoted"),
     (http_module, "Answer"),

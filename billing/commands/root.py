@@ -42,6 +42,7 @@ _COLLECTING = {
     "renew": "Do everything that is due now: renewals, retries, unknown outcomes.",
     "retry": "Charge open invoices now.",
     "invoice": "Look up invoices; invite to pay one, void one, or give it up.",
+    "checkout": "Read who was invited to register a card or to pay.",
     "refund": "Give money back, look up and retry refunds.",
     "attempt": "Look up charge attempts; decide one that only a human can.",
     "events": "Read what the host is told, hand it over, and tell it again.",

@@ -135,7 +135,7 @@ def account(row: Row) -> Json:
 def checkout(row: Row) -> Json:
     """Who was invited to what; the link itself is kept nowhere."""
     return {
-        **picked(row, "id", "purpose", "customer_id", "invoice_id"),
+        **picked(row, "id", "purpose", "customer_id", "customer", "invoice_id", "invoice_number", "invoice_state"),
         "methods": row["pay_methods"].split(","),
         **picked(row, "language", "actor", "state", "created_at", "expires_at", "done_at"),
     }

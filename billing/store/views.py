@@ -65,6 +65,16 @@ _REFUNDS = (
     .join(invoice, invoice.c.id == refund.c.invoice_id)
     .join(customer, customer.c.id == invoice.c.customer_id)
 )
+_CHECKOUTS = (
+    select(
+        checkout,
+        customer.c.external_id.label("customer"),
+        invoice.c.number.label("invoice_number"),
+        invoice.c.state.label("invoice_state"),
+    )
+    .join(customer, customer.c.id == checkout.c.customer_id)
+    .outerjoin(invoice, invoice.c.id == checkout.c.invoice_id)
+)
 _EVENTS = select(outbox_event, customer.c.external_id.label("customer")).outerjoin(
     customer, customer.c.id == outbox_event.c.customer_id
 )
@@ -170,7 +180,7 @@ class Views:
             tries = _ATTEMPTS.where(attempt.c.invoice_id == found).order_by(attempt.c.seq)
             payments = select(payment).where(payment.c.invoice_id == found).order_by(payment.c.booked_at, payment.c.imp_uid)
             accounts = select(virtual_account).where(virtual_account.c.invoice_id == found).order_by(virtual_account.c.issued_at)
-            windows = select(checkout).where(checkout.c.invoice_id == found).order_by(checkout.c.created_at, checkout.c.id)
+            windows = _CHECKOUTS.where(checkout.c.invoice_id == found).order_by(checkout.c.created_at, checkout.c.id)
             return {
                 **shapes.invoice(row),
                 "lines": _all(tx.connection, lines, lambda one: shapes.line(one, row["currency"])),
@@ -223,6 +233,13 @@ class Views:
             row = tx.connection.execute(_ATTEMPTS.where(attempt.c.id == found)).mappings().one()
             payments = select(payment).where(payment.c.attempt_id == found).order_by(payment.c.booked_at, payment.c.imp_uid)
             return {**shapes.attempt(row), "payments": _all(tx.connection, payments, shapes.payment)}
+
+    # --- links -----------------------------------------------------------------------------------
+
+    def checkouts(self, *, of: str | None = None, limit: int = 50, after: str | None = None) -> list[Json]:
+        """Who was invited to what; `of` is a customer's id or external id."""
+        query = _narrowed(_CHECKOUTS, {checkout.c.customer_id: self._customer_id(of)})
+        return self._page(query, checkout.c.id, limit, after, shapes.checkout)
 
     # --- refunds ---------------------------------------------------------------------------------
 

@@ -230,6 +230,25 @@ def test_a_link_that_is_followed_pays_the_invoice(till: Shell) -> None:
     assert (again.status, "invoice: number 1 is paid" in again.err) == (2, True)
 
 
+def test_who_was_invited_to_what_is_listed_with_what_came_of_it_and_without_the_link(till: Shell) -> None:
+    till.does("card", "window", "mina")
+    registering = till.does("card", "window", "jun", "--actor", "sora")["link"]
+    paying = till.does("invoice", "window", "1", "--method", "card", "--method", "trans")["link"]
+    browses(till, registering)
+    browses(till, paying)
+    page = till.does("checkout", "list", "--customer", "jun")
+    assert [(one["id"], one["purpose"], one["state"], one["invoice_state"]) for one in page["checkouts"]] == [
+        (paying["checkout_id"], "invoice", "open", "paid"), (registering["checkout_id"], "card", "done", None),
+    ]  # fmt: skip
+    assert len(till.does("checkout", "list")["checkouts"]) == 3
+    said = till("checkout", "list", "--customer", "jun").out
+    for words in ("jun", "sora", "card, trans", "registered", "invoice paid"):
+        assert words in said
+    assert registering["url"].rpartition("/")[2] not in said + json.dumps(page)
+    first = till.does("checkout", "list", "--limit", "1")
+    assert len(till.does("checkout", "list", "--after", first["next"])["checkouts"]) == 2
+
+
 def test_an_account_that_waits_for_its_deposit_is_shown_wherever_the_invoice_is(till: Shell) -> None:
     browses(till, till.does("invoice", "window", "1", "--method", "vbank")["link"], "vbank")
     shown = till.does("invoice", "show", "1")["invoice"]

@@ -6,7 +6,7 @@ customer. Values can be given by column name.
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any, Protocol
 
@@ -122,6 +122,22 @@ def refund(conn: Connection, /, **given: Any) -> Values:
     }
     money = {"amount": 1000, "currency": "KRW", "checksum": 9900, "state": "planned", "reason": "asked for"}
     return put(conn, tables.refund, {**own, **money, "created_at": NOW, "moved_at": NOW, **given})
+
+
+def checkout(conn: Connection, /, **given: Any) -> Values:
+    """A link that pays an invoice, which may be given as its whole row."""
+    bill = given.pop("invoice", None) or invoice(conn)
+    own = {"id": new_id("checkout"), "purpose": "invoice", "customer_id": bill["customer_id"], "invoice_id": bill["id"]}
+    how = {"pay_methods": "card,vbank", "language": "ko", "return_url": "", "options": "{}", "actor": "test", "state": "open"}
+    return put(conn, tables.checkout, {**own, **how, "created_at": NOW, "expires_at": NOW + timedelta(days=1), **given})
+
+
+def virtual_account(conn: Connection, /, **given: Any) -> Values:
+    """An account that waits for 9,900; `attempt` may be given as its whole row."""
+    asked = given.pop("attempt", None) or attempt(conn)
+    own = {"imp_uid": new_id("imp"), "attempt_id": asked["id"], "invoice_id": asked["invoice_id"]}
+    bank = {"bank_code": "004", "bank_name": "국민은행", "number": "110-222", "holder": "Mina", "amount": 9900, "currency": "KRW"}
+    return put(conn, tables.virtual_account, {**own, **bank, "due_at": None, "issued_at": NOW, **given})
 
 
 def ledger_transfer(conn: Connection, /, **given: Any) -> Values:

@@ -49,7 +49,7 @@ def clean(shell: Shell, *heard: Said) -> list[str]:
 
 READS = """doctor; plan list; plan show pro; customer list; customer show mina; card list mina; subscription list; invoice list;
 attempt list; events list; refund list; freeze status; db current; clock show; verify; --help; card add --help;
-card charge --help; card window mina; invoice show 1"""
+card charge --help; card window mina; invoice show 1; checkout list"""
 
 
 def test_every_verb_in_words_and_in_json(till: Shell) -> None:

@@ -35,6 +35,8 @@ def _lived(conn: Connection) -> dict[str, str]:
     imp_uid = rows.new_id("imp")
     _settle(conn, attempt, "paid", imp_uid=imp_uid)
     rows.payment(conn, attempt=attempt, imp_uid=imp_uid)
+    rows.virtual_account(conn, attempt=attempt)
+    rows.checkout(conn, invoice=bill)
     rows.outbox_event(conn, customer_id=customer["id"], subscription_id=subscription["id"])
     return {
         "customer": customer["id"],
@@ -73,6 +75,10 @@ def test_an_invoice_is_shown_whole_by_id_and_by_number(engine: Engine, views: Vi
     assert [line["amount"]["amount"] for line in one["lines"]] == [9900]
     assert [each["state"] for each in one["attempts"]] == ["paid"]
     assert [each["role"] for each in one["payments"]] == ["invoice"]
+    assert [(each["number"], each["amount"]["amount"], each["due_at"]) for each in one["accounts"]] == [("110-222", 9900, None)]
+    assert [(each["methods"], each["invoice_number"], each["customer"]) for each in one["windows"]] == [
+        (["card", "vbank"], one["number"], made["customer"])
+    ]
     assert one["opened_at"] == "2026-11-21T03:00:00+00:00"
     assert views.attempt(made["attempt"])["invoice_number"] == one["number"]
     assert views.subscription(made["subscription"])["invoices"][0]["id"] == made["invoice"]
@@ -84,7 +90,8 @@ def test_an_invoice_is_shown_whole_by_id_and_by_number(engine: Engine, views: Vi
 def test_a_list_costs_the_same_for_one_row_and_for_twenty(engine: Engine, views: Views) -> None:
     def ask() -> list[int]:
         asked = []
-        for question in (views.customers, views.plans, views.subscriptions, views.invoices, views.attempts, views.events):
+        lists = (views.customers, views.plans, views.subscriptions, views.invoices, views.attempts, views.checkouts, views.events)
+        for question in lists:
             with _statements(engine) as seen:
                 question()
             asked.append(len(seen))
@@ -106,6 +113,7 @@ def test_filters_narrow_and_pages_join(engine: Engine, views: Views) -> None:
     assert len(views.invoices(state="void")) == 1
     assert [one["id"] for one in views.invoices(of=made[2]["customer"])] == [made[2]["invoice"]]
     assert [one["id"] for one in views.attempts(of=made[2]["customer"], state="paid")] == [made[2]["attempt"]]
+    assert [one["invoice_id"] for one in views.checkouts(of=made[2]["customer"])] == [made[2]["invoice"]]
     assert len(views.events(topic="invoice.paid")) == 5
     assert views.events(topic="invoice.void") == []
     everything = [one["id"] for one in views.invoices()]

@@ -23,6 +23,7 @@ class Stand(StrEnum):
     PAID = "paid"
     WAITING = "waiting"  # a virtual account waits for the deposit
     BUSY = "busy"  # a charge of this invoice is under way elsewhere
+    FORGERY = "forgery"  # what was paid for it is not what was asked for; nothing may be paid until somebody has looked
     CLOSED = "closed"  # there is nothing to pay any more
     EXPIRED = "expired"
 
@@ -119,7 +120,9 @@ class Showing:
             for attempt in tx.attempts.of_invoices([invoice.id])[invoice.id]:
                 if attempt.state not in LIVE:
                     continue
-                if attempt.way not in BROWSER_WAYS or attempt.state is AttemptState.MISMATCH:
+                if attempt.state is AttemptState.MISMATCH:
+                    return Stand.FORGERY, None
+                if attempt.way not in BROWSER_WAYS:
                     return Stand.BUSY, None
                 known = {account.imp_uid: account for account in tx.accounts.of_invoice(invoice.id)}
                 if attempt.hint_imp_uid in known:

@@ -87,9 +87,11 @@ def test_another_amount_that_was_paid_all_the_same_is_parked(world: World) -> No
     one = owed(world)
     world.pg.fault("wrong_amount", times=1, value="100", path="/v1/window/*")
 
-    ended = payer(world, world.invoice(one).id).opens().approves().reports()
+    buyer = payer(world, world.invoice(one).id)
+    ended = buyer.opens().approves().reports()
 
     assert (ended.completion, ended.status) == (Completion.FORGED, "forgery")
+    assert world.app.checkouts.show(buyer.token).stand == "forgery"  # not that a payment is under way: it never will be
     assert world.attempts(one)[0].state is AttemptState.MISMATCH
     assert world.invoice(one).state is InvoiceState.OPEN
     assert "payment.forgery" in told(world)

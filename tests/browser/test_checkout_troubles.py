@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from billing.app import Billing
 from billing.clock import ManualClock
@@ -74,6 +74,21 @@ def test_without_the_pgs_script_nothing_is_opened_and_it_says_why(shop: Storefro
     page.unroute("**/iamport.js")
     one.at("reload").click()
     one.begins().approves().sees("paid")
+    assert shop.is_paid_once(invoice)
+
+
+def test_who_presses_before_the_pgs_script_has_come_waits_for_it(shop: Storefront, new_page: Callable[..., Page]) -> None:
+    invoice = shop.invoice()
+    page, slow = new_page(), list[Route]()
+    page.route("**/iamport.js", lambda route: slow.append(route))
+    page.goto(link := shop.pays(invoice), wait_until="commit")
+    one = Buyer(page, link)
+    one.at("begin").click()
+    expect(one.at("begin")).to_have_text("결제창을 여는 중입니다…")
+    assert "/open" not in " ".join(one.asked)
+
+    slow[0].continue_()
+    one.approves().sees("paid")
     assert shop.is_paid_once(invoice)
 
 

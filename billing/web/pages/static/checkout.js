@@ -8,6 +8,11 @@
   const label = begin ? begin.textContent : "";
   const GAPS = [2, 3, 5, 8, 13, 21, 34, 55]; // seconds before the next question about a result nobody knows yet
   const PANELS = { failed: "failed", suspended: "suspended", closed: "canceled", not_opened: "not_opened", forged: "forgery" };
+  const SDK_SECONDS = 20; // a buyer waits for the PG's script
+  const sdk = document.getElementById("sdk");
+  const arrived = new Promise((done) => {
+    if (sdk) for (const end of ["load", "error"]) sdk.addEventListener(end, done);
+  });
   let isBusy = false;
   let isReady = false;
 
@@ -44,11 +49,13 @@
 
   async function open() {
     if (isBusy) return;
+    hold(page.dataset.opening);
+    if (!window.IMP) await Promise.race([arrived, new Promise((done) => setTimeout(done, SDK_SECONDS * 1000))]);
     if (!window.IMP) {
+      hold(null);
       show("no_sdk");
       return;
     }
-    hold(page.dataset.opening);
     const chosen = page.querySelector("[name=pay_method]:checked, [name=pay_method][type=hidden]");
     let answer;
     try {
@@ -119,7 +126,10 @@
 
   // --- the page ---
 
-  if (begin) begin.addEventListener("click", open);
+  if (begin) {
+    begin.addEventListener("click", open);
+    begin.disabled = false; // before this, a press would have been lost
+  }
 
   for (const button of page.querySelectorAll('[data-act="again"]')) {
     button.addEventListener("click", () => show("open"));

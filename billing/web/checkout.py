@@ -15,6 +15,7 @@ from billing.domain.allowance import Rations
 from billing.domain.checkout import Outcome, Purpose
 from billing.errors import BillingError
 from billing.flow.showing import Shown, Stand
+from billing.links import TOKEN_MAX
 from billing.settings import Settings
 from billing.web.answers import (
     CompleteAnswer,
@@ -84,11 +85,12 @@ class CheckoutPage:
         try:
             self._visitors.admit(request, billing)
             asked = await taken(request, OpenRequest)
-            spend(self._openings.of(token), billing.clock.monotonic())
+            code = billing.settings.merchant  # where it is missing, nothing is opened
+            spend(self._openings.of(token[:TOKEN_MAX]), billing.clock.monotonic())
             opened = await self._visitors.ask(partial(billing.checkouts.open, token, asked.pay_method))
             if isinstance(opened, Outcome):
                 return answer(OpenAnswer(outcome=CompleteAnswer.of(opened)))
-            made = answer(OpenAnswer(merchant_code=billing.settings.merchant, params=opened.params))
+            made = answer(OpenAnswer(merchant_code=code, params=opened.params))
             bind(made, billing.settings, token)
         except (BillingError, Refused) as error:
             return refusal(error)

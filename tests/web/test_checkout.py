@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tomllib
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from httpx import Response
 
 from billing import web
 from billing.domain.invoice import InvoiceState
+from billing.errors import SettingsError
 from billing.settings import Settings
 from billing.web import limits
 from billing.web.checkout import OPENINGS_PER_LINK
 from billing.web.headers import page_headers
 from tests.kit.world import World
-from tests.web.shop import BASE, Shop, panel, shop_on
+from tests.web.shop import BASE, PHONE, Shop, panel, shop_on
 
 PAGES = Path(web.__file__).parent / "pages"
 
@@ -186,6 +189,30 @@ def test_what_a_merchant_forgot_to_set_is_told_to_the_merchant_and_not_to_the_bu
     assert (page.status_code, opened.status_code) == (503, 503)
     assert "BILLING_" not in page.text + opened.text
     assert "BILLING_PUBLIC_URL" in caplog.text
+
+
+def test_without_the_code_of_the_shop_no_window_is_counted_as_opened(quick: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: Settings) -> str:
+        raise SettingsError("BILLING_MERCHANT_CODE", "is not set")
+
+    monkeypatch.setattr(Settings, "merchant", property(missing))
+    subscription, invoice = quick.invoice()
+    assert quick.open(quick.paying(invoice)).status_code == 503
+    assert quick.world.states(subscription) == []
+
+
+def test_a_link_is_written_into_no_log(quick: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    link = quick.paying()
+    quick.see(link)
+    quick.see(link.token[:-2])
+    query = dict(parse_qsl(urlsplit(quick.window(quick.params(link), agent=PHONE)["redirect"]).query))
+    assert quick.mobile(**query).status_code == 303
+    quick.world.pg.fault("auth_dead")
+    quick.open(quick.paying())
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("billing")]
+    assert ours
+    assert not [message for message in ours if link.token[:-2] in message]
 
 
 # --- what a stranger's page can do with it (S20) ------------------------------------------------------------

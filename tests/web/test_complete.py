@@ -172,6 +172,22 @@ def test_ids_of_another_shape_go_nowhere(quick: Shop, body: dict[str, object]) -
     assert "getToken" not in refused.text
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"merchant_uid":"a","merchant_uid":"b"}', 400),
+        (b'{"merchant_uid":' + b"[" * 9 + b"]" * 9 + b"}", 400),
+        (b'{"merchant_uid":"m"', 400),
+        (b'["m"]', 400),
+        (b"\xff", 400),
+        (b'{"merchant_uid":"m","error_msg":"' + b"x" * 17_000 + b'"}', 413),
+    ],
+)
+def test_a_body_that_can_be_read_two_ways_or_not_at_all_is_not_read(quick: Shop, body: bytes, status: int) -> None:
+    refused = quick.client.post("/payments/complete", content=body, headers={"content-type": "application/json"})
+    assert (refused.status_code, set(refused.json())) == (status, {"error"})
+
+
 @pytest.mark.parametrize("content_type", ["application/x-www-form-urlencoded", "text/plain"])
 def test_a_form_of_another_site_completes_nothing(quick: Shop, content_type: str) -> None:
     refused = quick.client.post("/payments/complete", content=b"merchant_uid=m", headers={"content-type": content_type})

@@ -230,6 +230,8 @@ class Opening:
         until = tx.now + self._policy.patience.lease
         sending = armed(row._replace(fence=row.fence + 1), token_fp=token.fingerprint, now=tx.now, until=until)
         tx.attempts.update([sending], was=[row])
+        mine = tx.checkouts.find(one.id, lock=True)
+        tx.checkouts.update(mine._replace(merchant_uid=row.merchant_uid, opened_at=tx.now))
         owner = tx.customers.find(invoice.customer_id)
         if sending.way is Way.ISSUE:
             return Opened(self._windows.issuing(one, sending, owner, identity.ledger_id))

@@ -72,6 +72,8 @@ def test_the_row_and_the_amount_come_before_the_browser_hears_of_the_number(worl
 
     (attempt,) = world.attempts(one)
     assert (attempt.way, attempt.state, attempt.merchant_uid) == (Way.WINDOW, AttemptState.SENDING, window.number)
+    with world.app.store.read() as tx:
+        assert tx.checkouts.by_uids([window.number])[window.number].opened_at == world.clock.now()
     assert world.app.gateway.prepared(window.number) == 9900
 
 

@@ -10,6 +10,7 @@ from html import unescape
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
@@ -109,18 +110,7 @@ class Shop:
 
     def window(self, params: Mapping[str, Any], *, agent: str = "", **form: str) -> dict[str, Any]:
         """Open the PG's window and press one of its buttons; what it tells the page, or where it sends a phone."""
-        sandbox = f"{self.prefix}/sandbox/v1"
-        opened = self.client.post(
-            f"{sandbox}/window", json={"code": "imp00000000", "params": dict(params)}, headers={"user-agent": agent}
-        ).json()
-        if "refused" in opened:
-            return dict(opened["refused"])
-        page = self.client.post(f"{sandbox}/{opened['window']}", data={"act": "approve", "card": "approves", **form})
-        if page.status_code == 303:
-            page = self.client.get(f"{sandbox}/{opened['window']}")
-        found = re.search(r'data-(result|redirect)="([^"]*)"', page.text)
-        assert found, page.text
-        return dict(json.loads(unescape(found[2]))) if found[1] == "result" else {"redirect": unescape(found[2])}
+        return pressed(self.client, f"{self.prefix}/sandbox/v1", params, agent=agent, **form)
 
     def complete(self, imp_uid: str | None, merchant_uid: str, **more: Any) -> Response:
         """POST what a page posts when its window has ended."""
@@ -150,6 +140,22 @@ def panel(page: Response) -> str:
     hidden = re.findall(r'<section class="panel[^"]*"[^>]*data-panel="([a-z_]+)"[^>]* hidden>', page.text)
     (one,) = [name for name in shown if name not in hidden]
     return str(one)
+
+
+def pressed(
+    browser: Client | httpx.Client, sandbox: str, params: Mapping[str, Any], *, agent: str = "", **form: str
+) -> dict[str, Any]:
+    """Open the window of the sandbox at `sandbox` and press a button: what the page is told, or where a phone is sent."""
+    asked = {"code": "imp00000000", "params": dict(params)}
+    opened = browser.post(f"{sandbox}/window", json=asked, headers={"user-agent": agent}).json()
+    if "refused" in opened:
+        return dict(opened["refused"])
+    page = browser.post(f"{sandbox}/{opened['window']}", data={"act": "approve", "card": "approves", **form})
+    if page.status_code == 303:
+        page = browser.get(f"{sandbox}/{opened['window']}")
+    found = re.search(r'data-(result|redirect)="([^"]*)"', page.text)
+    assert found, page.text
+    return dict(json.loads(unescape(found[2]))) if found[1] == "result" else {"redirect": unescape(found[2])}
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from billing.domain.attempt import AttemptState, ChargeAttempt, stem
-from billing.domain.evidence import PaymentFact, PaymentStatus, VirtualAccount
+from billing.domain.evidence import DeclineClass, PaymentFact, PaymentStatus, VirtualAccount
 from billing.domain.settlement import AccountIssued, Booked, Declined, Mismatch, Paid, PaidTwice, Verdict, unlike
 
 
@@ -134,7 +134,7 @@ def outcome_of(verdict: Verdict | None, attempt: ChargeAttempt, fact: PaymentFac
         case Mismatch():
             return Outcome(Completion.FORGED, uid)
         case Declined(fact=failed):
-            return Outcome(_failed(failed.fail_reason or ""), uid, failed.fail_reason or "")
+            return Outcome(_failed(failed.fail_reason or "", failed.decline_class), uid, failed.fail_reason or "")
         case AccountIssued(fact=issued):
             return Outcome(Completion.ACCOUNT_ISSUED, uid, account=issued.account)
         case Booked(state=AttemptState.PAID | AttemptState.SURPLUS):
@@ -142,7 +142,7 @@ def outcome_of(verdict: Verdict | None, attempt: ChargeAttempt, fact: PaymentFac
         case Booked(state=AttemptState.MISMATCH):
             return Outcome(Completion.FORGED, uid)
         case Booked(state=AttemptState.DECLINED | AttemptState.REJECTED):
-            return Outcome(_failed(attempt.fail_reason or ""), uid, attempt.fail_reason or "")
+            return Outcome(_failed(attempt.fail_reason or "", attempt.fail_class), uid, attempt.fail_reason or "")
     if fact is not None and fact.account is not None and unlike(attempt, fact, is_live=is_live):
         return Outcome(Completion.FORGED, uid)
     return unfinished(uid, fact, told)
@@ -159,12 +159,12 @@ def unfinished(merchant_uid: str, fact: PaymentFact | None, told: str) -> Outcom
     return Outcome(Completion.PENDING, merchant_uid)
 
 
-def _failed(reason: str) -> Completion:
-    """Which words fit a failure. The texts are free, so a guess; nothing but wording hangs on it."""
+def _failed(reason: str, decline_class: str | None = None) -> Completion:
+    """Which words fit a failure. Where no code tells, the free text is guessed at; nothing but wording hangs on it."""
     if _is_closing(reason):
         return Completion.CLOSED
-    plain = reason.replace(" ", "")
-    return Completion.SUSPENDED if "정지" in plain else Completion.FAILED
+    is_stopped = decline_class == DeclineClass.HARD or "정지" in reason.replace(" ", "")
+    return Completion.SUSPENDED if is_stopped else Completion.FAILED
 
 
 def _is_closing(text: str) -> bool:

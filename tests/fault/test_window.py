@@ -362,6 +362,14 @@ def test_a_decline_says_why_costs_no_dunning_step_and_the_next_try_has_a_number_
     assert second.approves().reports().completion is Completion.PAID
 
 
+def test_a_card_the_issuer_has_stopped_is_told_apart_now_and_on_every_reload(world: World) -> None:
+    window = payer(world, world.invoice(owed(world)).id).opens().approves("lost")
+
+    first, again = window.reports(), window.reports()
+
+    assert (first.completion, first.status, again.completion) == (Completion.SUSPENDED, "failed", Completion.SUSPENDED)
+
+
 def test_a_window_the_buyer_closed_can_be_opened_again(world: World) -> None:
     one = owed(world)
     buyer = payer(world, world.invoice(one).id)

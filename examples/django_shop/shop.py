@@ -24,7 +24,9 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Shop</titl
 <form><label>Your name <input name="user" required maxlength="40"></label> <button>Sign in</button></form>
 {% else %}
 <p>{{ user }}: <strong>{{ standing }}</strong></p>
+{% if "until" not in standing %}
 <form method="post" action="/subscribe?user={{ user|urlencode }}">{% csrf_token %}<button>Subscribe</button></form>
+{% endif %}
 {% endif %}
 <h2>What the shop was told</h2><ul>{% for one in news %}<li>{{ one }}</li>{% endfor %}</ul></html>"""
 

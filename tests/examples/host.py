@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -38,6 +39,12 @@ class Host:
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
             time.sleep(0.05)
+
+    def ends_well(self) -> None:
+        """Press Ctrl-C: it ends soon, and nothing breaks on the way."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(SECONDS_MAX) in (0, 1, -signal.SIGINT), self.log
+        assert "Traceback" not in self.log, self.log
 
     def answers(self) -> bool:
         """Whether somebody listens there already."""

@@ -76,6 +76,9 @@ def router(billing: Billing | None = None) -> APIRouter:
     Args:
         billing: the host's own engine, which the host closes. Without one `BILLING_*` describes it.
 
+    Nothing depends on a lifespan, which neither a mounted app nor a WSGI bridge gets: an engine is made when it is first
+    asked for. Such a host passes its own, and closes it when it ends.
+
     Where a server in front of this app rewrites the peer's address from `X-Forwarded-For` (uvicorn does so for
     127.0.0.1 unless told `--no-proxy-headers`), that server decides who asked, and BILLING_TRUSTED_PROXIES nothing.
     """

@@ -339,6 +339,14 @@ def test_a_host_mounts_the_router_and_keeps_its_engine(small: World) -> None:
     small.close()
 
 
+def test_an_app_mounted_below_another_hears_of_no_lifespan_and_works(small: World) -> None:
+    host = FastAPI()
+    host.mount("/billing", web.app(small.app))
+    assert lived(host, f"/billing{URL}").status_code == 200
+    assert len(small.app.views.webhooks()) == 1
+    small.close()
+
+
 def test_without_an_engine_the_environment_describes_one(small: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BILLING_DATABASE_URL", f"sqlite:///{tmp_path / 'billing.db'}")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import NamedTuple, Unpack
 
 from billing.domain.checkout import Checkout, Outcome, Purpose
 from billing.errors import InvariantBroken, NotFound
 from billing.flow.completing import Completing
 from billing.flow.confirming import Confirming
-from billing.flow.inviting import Inviting
+from billing.flow.inviting import Inviting, Wishes
 from billing.flow.opening import Opened, Opening
 from billing.flow.showing import Showing, Shown, Stand
 from billing.links import LinkRefused, Links
@@ -48,55 +48,15 @@ class Checkouts:
         self._check = check
         self.confirm = confirming.confirm
 
-    def register_card(
-        self,
-        customer: str,
-        *,
-        invoice: str | None = None,
-        lifetime: timedelta = timedelta(days=1),
-        language: str = "ko",
-        return_url: str = "",
-        options: Mapping[str, object] | None = None,
-        actor: str,
-    ) -> Invitation:
+    def register_card(self, customer: str, *, invoice: str | None = None, actor: str, **wishes: Unpack[Wishes]) -> Invitation:
         """A link with which a customer registers a card; see `Inviting.register_card`."""
         self._check()
-        return self._invited(
-            self._inviting.register_card(
-                customer,
-                invoice=invoice,
-                lifetime=lifetime,
-                language=language,
-                return_url=return_url,
-                options=options,
-                actor=actor,
-            )
-        )
+        return self._invited(self._inviting.register_card(customer, invoice=invoice, actor=actor, **wishes))
 
-    def pay(
-        self,
-        invoice: str,
-        *,
-        methods: Sequence[str] = ("card",),
-        lifetime: timedelta = timedelta(days=1),
-        language: str = "ko",
-        return_url: str = "",
-        options: Mapping[str, object] | None = None,
-        actor: str,
-    ) -> Invitation:
+    def pay(self, invoice: str, *, methods: Sequence[str] = ("card",), actor: str, **wishes: Unpack[Wishes]) -> Invitation:
         """A link with which an open invoice is paid; see `Inviting.pay`."""
         self._check()
-        return self._invited(
-            self._inviting.pay(
-                invoice,
-                methods=methods,
-                lifetime=lifetime,
-                language=language,
-                return_url=return_url,
-                options=options,
-                actor=actor,
-            )
-        )
+        return self._invited(self._inviting.pay(invoice, methods=methods, actor=actor, **wishes))
 
     def show(self, token: str) -> Shown:
         """How the checkout behind a link stands; what is done stays to be seen after the link is too old to be used.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from typing import TypedDict, Unpack
 
 from billing.domain.attempt import ChargeAttempt, Trigger, Way
 from billing.domain.channel import PAY_METHODS
@@ -26,6 +27,22 @@ LONGEST = timedelta(days=30)
 LANGUAGES = ("ko", "en")
 
 
+class Wishes(TypedDict, total=False):
+    """How a link may be wished for; what is left out is a day, Korean, nowhere, and the PG's own ways.
+
+    Args:
+        lifetime: how long the link is good, a minute to 30 days.
+        language: of our page and of the window, `ko` or `en`.
+        return_url: where the page sends the buyer afterwards, http(s).
+        options: further parameters of the window, see `billing.domain.options.WindowOptions`.
+    """
+
+    lifetime: timedelta
+    language: str
+    return_url: str
+    options: Mapping[str, object]
+
+
 class Inviting:
     """Makes checkouts."""
 
@@ -39,21 +56,15 @@ class Inviting:
         customer: str,
         *,
         invoice: str | None = None,
-        lifetime: timedelta = timedelta(days=1),
-        language: str = "ko",
-        return_url: str = "",
-        options: Mapping[str, object] | None = None,
         actor: str,
+        **wishes: Unpack[Wishes],
     ) -> Checkout:
         """A checkout in which a customer registers a card in the PG's window, and makes it the one it is charged on.
 
         Args:
             customer: id or external id.
             invoice: an open invoice of this customer to charge on the card as soon as it is registered.
-            lifetime: how long the link is good, a minute to 30 days.
-            language: of our page and of the window, `ko` or `en`.
-            return_url: where the page sends the buyer afterwards, http(s); empty for nowhere.
-            options: see `billing.domain.window.WindowOptions`.
+            wishes: see `Wishes`.
 
         Raises:
             NotFound, RuleError: no such customer or invoice; the PG's window cannot do this; a field is wrong.
@@ -65,7 +76,7 @@ class Inviting:
             owner = tx.customers.find(customer)
             if invoice is not None:
                 self._owed(tx, invoice, owner.id)
-            made = self._made(tx, Purpose.CARD, owner.id, invoice, ["card"], lifetime, language, return_url, options, actor)
+            made = self._made(tx, Purpose.CARD, owner.id, invoice, ["card"], actor, wishes)
             # Whatever the window would refuse is said now, to whoever asked, and not to the customer.
             if not self._windows.charges_for_a_card(made):
                 self._windows.registering(made, "rehearsal", "rehearsal", owner, ledger_id)
@@ -84,17 +95,14 @@ class Inviting:
         invoice: str,
         *,
         methods: Sequence[str] = ("card",),
-        lifetime: timedelta = timedelta(days=1),
-        language: str = "ko",
-        return_url: str = "",
-        options: Mapping[str, object] | None = None,
         actor: str,
+        **wishes: Unpack[Wishes],
     ) -> Checkout:
         """A checkout in which an open invoice is paid in the PG's window, by whoever has the link.
 
         Args:
             methods: what the buyer may choose from, in the PG's words: `card`, `vbank`, `trans`, …
-            others: as for `register_card`.
+            wishes: see `Wishes`.
 
         Raises:
             NotFound, RuleError: no such invoice, or none that is owed; the PG has no such method; a field is wrong.
@@ -111,7 +119,7 @@ class Inviting:
             owed, subscription = self._owed(tx, invoice)
             owner = tx.customers.find(owed.customer_id)
             chosen = list(dict.fromkeys(methods))
-            made = self._made(tx, Purpose.INVOICE, owner.id, invoice, chosen, lifetime, language, return_url, options, actor)
+            made = self._made(tx, Purpose.INVOICE, owner.id, invoice, chosen, actor, wishes)
             for method in chosen:
                 rehearsed = _rehearsed(tx, owed, subscription, owner, Way.WINDOW)
                 self._windows.paying(made, rehearsed, method, owner, ledger_id)
@@ -137,20 +145,19 @@ class Inviting:
         customer_id: str,
         invoice_id: str | None,
         methods: Sequence[str],
-        lifetime: timedelta,
-        language: str,
-        return_url: str,
-        options: Mapping[str, object] | None,
         actor: str,
+        wishes: Wishes,
     ) -> Checkout:
+        lifetime, language = wishes.get("lifetime", timedelta(days=1)), wishes.get("language", "ko")
+        return_url, options = wishes.get("return_url", ""), wishes.get("options", {})
         if not timedelta(minutes=1) <= lifetime <= LONGEST:
             raise RuleError("lifetime", "is out of range", "give a link between a minute and 30 days")
         if language not in LANGUAGES:
             raise RuleError("language", f"{language!r} is not one this page speaks", f"choose {' or '.join(LANGUAGES)}")
         if return_url:
             checked_link("return_url", return_url)
-        WindowOptions.of(options or {})
-        text = json.dumps(dict(options or {}), ensure_ascii=False, separators=(",", ":"))
+        WindowOptions.of(options)
+        text = json.dumps(dict(options), ensure_ascii=False, separators=(",", ":"))
         refuse_card_numbers({"options": text, "return_url": return_url, "actor": actor})
         one = Checkout(
             id=tx.new_id(),

@@ -66,7 +66,9 @@ def running(home: Path, words: list[str], port: int, env: Mapping[str, str] = {}
     command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
     with (
         (home / "host.log").open("wb") as log,
-        subprocess.Popen(command, cwd=home, env=plain, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
+        subprocess.Popen(
+            command, cwd=home, env=plain, stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_hears_ctrl_c
+        ) as process,
     ):
         host = Host(f"http://127.0.0.1:{port}", home, process)
         try:
@@ -82,3 +84,8 @@ def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def _hears_ctrl_c() -> None:
+    """A shell starts what runs in the background deaf to it, and with the tests everything they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -33,7 +33,6 @@ from billing.domain.settlement import (
     Unsent,
     Verdict,
     Wait,
-    is_money,
     is_superseded,
 )
 from billing.domain.subscription import OVER, Subscription, SubscriptionState
@@ -178,10 +177,10 @@ def booked(
                 fail_reason=fact.fail_reason,
                 fail_class=(fact.decline_class or DeclineClass.UNKNOWN).value,
             )
-            return _failed(attempt, case, pen, fact.decline_class or DeclineClass.UNKNOWN, ladder, business_now)
+            return _failed(attempt, case, pen, fact.decline_class or DeclineClass.UNKNOWN, ladder, patience, business_now)
         case Rejected(reason=reason, decline_class=of):
             attempt = _moved(case.attempt, AttemptState.REJECTED, now, fail_reason=reason, fail_class=of.value)
-            return _failed(attempt, case, pen, of, ladder, business_now)
+            return _failed(attempt, case, pen, of, ladder, patience, business_now)
         case Unsent():
             attempt = _moved(case.attempt, AttemptState.PLANNED, now)._replace(
                 wake_at=now if verdict.is_unauthorized else now + patience.after_unsent(case.attempt.wire_count),
@@ -216,7 +215,7 @@ def _paid(
     transfers = ledger.payment_transfers(invoice, fact.imp_uid)
     for extra in evidence.facts:
         # More than one paid record under one number: the PG does not promise to refuse that.
-        if extra.imp_uid != fact.imp_uid and extra.status == fact.status and extra.imp_uid not in known:
+        if extra.imp_uid != fact.imp_uid and extra.status == fact.status and extra.is_money and extra.imp_uid not in known:
             payments.append((extra, "surplus"))
             transfers.append(ledger.suspense_transfer(ledger.SURPLUS, extra.imp_uid, extra.amount, extra.currency))
             pen.tell("payment.surplus", invoice_id=invoice.id, imp_uid=extra.imp_uid, amount=money(extra.amount, extra.currency))
@@ -227,7 +226,7 @@ def _paid(
 def _surplus(case: Case, evidence: Evidence, pen: Pen, known: frozenset[str], now: datetime) -> Booking | None:
     """Every payment under this number that nobody booked yet is money to give back."""
     attempt = case.attempt
-    extras = [fact for fact in evidence.facts if is_money(fact) and fact.imp_uid not in known and fact.imp_uid != attempt.imp_uid]
+    extras = [fact for fact in evidence.facts if fact.is_money and fact.imp_uid not in known and fact.imp_uid != attempt.imp_uid]
     if not extras:
         return None
     if attempt.state not in (AttemptState.PAID, AttemptState.SURPLUS, AttemptState.MISMATCH):
@@ -327,7 +326,9 @@ def _hint(reply: Reply | None) -> str | None:
     return reply.fact.imp_uid if isinstance(reply, Answered) else None
 
 
-def _failed(attempt: ChargeAttempt, case: Case, pen: Pen, of: DeclineClass, ladder: Ladder, business_now: datetime) -> Booking:
+def _failed(
+    attempt: ChargeAttempt, case: Case, pen: Pen, of: DeclineClass, ladder: Ladder, patience: Patience, business_now: datetime
+) -> Booking:
     pen.tell(
         "charge.declined",
         invoice_id=case.invoice.id,
@@ -339,6 +340,9 @@ def _failed(attempt: ChargeAttempt, case: Case, pen: Pen, of: DeclineClass, ladd
     pen.note("attempt.failed", attempt.merchant_uid, state=attempt.state.value, code=attempt.fail_code, decline_class=of.value)
     # A buyer who tries to pay by hand has lost nothing when that fails: what collects by itself goes on as before.
     invoice = dunned(case.invoice, pen, of, ladder, business_now) if attempt.way is Way.KEY else case.invoice
+    if attempt.way in BROWSER_WAYS and invoice.next_attempt_at is not None:
+        # The PG shows one record of a number that was opened twice; of the other window, which may be open, it says nothing.
+        invoice = invoice._replace(next_attempt_at=max(invoice.next_attempt_at, business_now + patience.window))
     return Booking(attempt, invoice, pen.subscription, events=tuple(pen.events), audits=tuple(pen.audits))
 
 

@@ -162,13 +162,14 @@ def ledger_of(custom_data: str | None) -> str | None:
 
 def is_news(fact: PaymentFact, known: ChargeAttempt | None) -> bool:
     """True when a record the probe found says something our rows do not know yet."""
-    if fact.is_from_a_browser and fact.status is PaymentStatus.READY:
-        # A window somebody opened and left stays `ready` at the PG for ever: it must not hold up what collects instead.
+    if fact.is_over_nothing or (fact.is_from_a_browser and fact.status is PaymentStatus.READY):
+        # A window somebody opened and left stays `ready` at the PG for ever, and what a card leaves that was registered
+        # says paid: any browser can make them under any number, and they must not hold up what collects instead.
         return False
     if known is None:
         return True
     if known.state in (AttemptState.PAID, AttemptState.SURPLUS, AttemptState.MISMATCH):
-        return fact.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED) and fact.imp_uid != known.imp_uid
+        return fact.is_money and fact.imp_uid != known.imp_uid
     if known.state in (AttemptState.DECLINED, AttemptState.REJECTED, AttemptState.VOID):
         return fact.status is not PaymentStatus.FAILED
     return True

@@ -93,6 +93,20 @@ class PaymentFact(NamedTuple):
     account: VirtualAccount | None = None
 
     @property
+    def is_money(self) -> bool:
+        """True for a record of money the PG took, whether or not it was given back since."""
+        return self.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED) and self.amount > 0
+
+    @property
+    def is_over_nothing(self) -> bool:
+        """True for a record that says paid and is of no money: what a card leaves that is registered in a window.
+
+        Any browser can make one under any order number, so it may say nothing about an attempt.
+        Source: PortOne REST V1, PaymentAnnotation.customer_uid_usage `issue` (the amount is the one the window showed).
+        """
+        return self.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED) and self.amount <= 0
+
+    @property
     def is_from_a_browser(self) -> bool:
         """True where a buyer's browser began it: under any number and note it likes, because the SDK's parameters are its own.
 

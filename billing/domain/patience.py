@@ -89,6 +89,11 @@ class Patience:
         return self._span(_HOUR)
 
     @property
+    def deposit(self) -> timedelta:
+        """The longest a virtual account is waited for. Its own deadline is what a browser asked for: years, if it likes."""
+        return self._span(30 * _DAY)
+
+    @property
     def deposit_grace(self) -> timedelta:
         """How long after its deadline a virtual account is still watched: a deposit of the last minute is told of later."""
         return self._span(_HOUR)

@@ -189,7 +189,7 @@ def _unasked(fact: PaymentFact, whose: Whose) -> Step:
     if not fact.is_from_a_browser:
         return _difference(FindingKind.STRANGER, fact)
     is_registration = fact.usage == "issue" and not whose.minted(fact.merchant_uid, fact.custom_data)
-    return None if is_registration or fact.status not in _MONEY else _difference(FindingKind.UNASKED, fact)
+    return None if is_registration or not fact.is_money else _difference(FindingKind.UNASKED, fact)
 
 
 def left_over(fact: PaymentFact, known: Known, whose: Whose, *, now: datetime) -> Difference | None:
@@ -199,7 +199,7 @@ def left_over(fact: PaymentFact, known: Known, whose: Whose, *, now: datetime) -
         is_decided = known.attempt is not None and (
             known.attempt.state not in LIVE or known.attempt.state is AttemptState.MISMATCH
         )
-        if not is_decided or fact.status not in _MONEY:
+        if not is_decided or not fact.is_money:
             return None
         return _difference(FindingKind.UNBOOKED, fact, attempt=known.attempt.state if known.attempt else None)
     if isinstance(step, Adopt):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import ClassVar, NamedTuple
 
 from billing.domain.attempt import BROWSER_WAYS, AttemptState, ChargeAttempt, Way
@@ -166,7 +166,8 @@ def judge(
         now: the system clock, which times the looks.
     """
     uid, invoice_id = attempt.merchant_uid, attempt.invoice_id
-    money = sorted(filter(is_money, evidence.facts), key=_first_paid)
+    evidence = evidence._replace(facts=tuple(fact for fact in evidence.facts if _is_about(attempt, fact)))
+    money = sorted((fact for fact in evidence.facts if fact.is_money), key=_first_paid)
     if attempt.state in (AttemptState.PAID, AttemptState.SURPLUS, AttemptState.MISMATCH):
         extra = [fact for fact in money if fact.imp_uid != attempt.imp_uid]
         return PaidTwice(uid, invoice_id, extra[0]) if extra else Booked(uid, invoice_id, attempt.state)
@@ -189,9 +190,15 @@ def judge(
     return _without_a_record(attempt, evidence, now=now, patience=patience)
 
 
-def is_money(fact: PaymentFact) -> bool:
-    """True for a record of money the PG took, whether or not it was given back since."""
-    return fact.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED)
+def _is_about(attempt: ChargeAttempt, fact: PaymentFact) -> bool:
+    """True where a record can say how an attempt ended.
+
+    Money always can. What a browser does under the number of a charge of ours that may be on its way says nothing of it.
+    """
+    if fact.is_money or not fact.is_from_a_browser:
+        return not fact.is_over_nothing
+    is_its_own = attempt.way in BROWSER_WAYS or attempt.state not in (AttemptState.SENDING, AttemptState.UNKNOWN)
+    return is_its_own and not fact.is_over_nothing
 
 
 def _first_paid(fact: PaymentFact) -> tuple[float, str]:
@@ -231,16 +238,15 @@ def _out_of_a_window(attempt: ChargeAttempt, evidence: Evidence, *, is_live: boo
     """
     uid, invoice_id = attempt.merchant_uid, attempt.invoice_id
     facts = sorted(evidence.facts, key=lambda fact: fact.started_at.timestamp() if fact.started_at else 0.0)
-    waiting = [fact for fact in facts if fact.status is PaymentStatus.READY and fact.account is not None]
-    account = waiting[-1] if waiting else None
-    if account is not None and _takes_deposits(account, now - patience.deposit_grace):
-        differs = unlike(attempt, account, is_live=is_live)
-        if differs:
-            return Wait(uid, invoice_id, f"an account was issued for something else than asked: {', '.join(differs)}")
+    open_for = now - attempt.sent_at if attempt.sent_at is not None else timedelta()
+    waiting = [fact for fact in facts if fact.account is not None and fact.status is PaymentStatus.READY]
+    # Whoever pays into an account for something else is not paying this; until then it is as good as none.
+    account = next((fact for fact in reversed(waiting) if not unlike(attempt, fact, is_live=is_live)), None)
+    if account is not None and open_for < patience.deposit and _takes_deposits(account, now - patience.deposit_grace):
         return AccountIssued(uid, invoice_id, account)
     if facts and all(fact.status is PaymentStatus.FAILED for fact in facts):
         return Declined(uid, invoice_id, facts[-1])
-    if attempt.sent_at is None or now - attempt.sent_at < patience.window:
+    if open_for < patience.window:
         return Wait(uid, invoice_id, "the window may still be open")
     if not evidence.absence_counts or any(fact.status is PaymentStatus.OTHER for fact in facts):
         return Wait(uid, invoice_id, "what the PG shows says neither yes nor no")

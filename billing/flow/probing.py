@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from billing.domain.attempt import ChargeAttempt, all_uids, probe_uids, stem_of
 from billing.domain.charging import is_news
 from billing.domain.evidence import PaymentFact
-from billing.domain.settlement import Verdict, is_money
+from billing.domain.settlement import Verdict
 from billing.flow.adopting import adopt
 from billing.flow.settlement import Settlement
 from billing.ports import Gateway
@@ -54,7 +54,7 @@ class Probing:
         wider = [uid for stem in hit for uid in all_uids(stem)]
         facts = {uid: list(some) for uid, some in self._gateway.find_payments(wider).facts.items()}
         # The bulk look-up shows the newest record only: a paid one may hide behind one that is no money.
-        hidden = [uid for uid, some in facts.items() if not any(map(is_money, some))]
+        hidden = [uid for uid, some in facts.items() if not any(fact.is_money for fact in some)]
         for uid, fact in self._gateway.find_paid(hidden).items():
             facts[uid].append(fact)
         with self._store.read() as tx:

@@ -11,7 +11,7 @@ from billing.domain.attempt import AttemptState, ChargeAttempt
 from billing.domain.booking import Booking, Case, booked
 from billing.domain.evidence import Answered, PaymentFact, Reply, Silence, Unauthorized
 from billing.domain.policy import Policy
-from billing.domain.settlement import Evidence, Lapsed, NeverArrived, Rejected, Unsent, Verdict, Wait, is_money, judge
+from billing.domain.settlement import Evidence, Lapsed, NeverArrived, Rejected, Unsent, Verdict, Wait, judge
 from billing.errors import GatewayError, InvariantBroken
 from billing.flow import journal
 from billing.flow.poison import POISON
@@ -214,7 +214,7 @@ def _is_unsent(reply: Reply | None) -> bool:
 def _is_doubtful(held: Held, facts: Sequence[PaymentFact]) -> bool:
     """True where the paid record must be asked for by name: only others show, or a later look shows nothing."""
     if facts:
-        return not any(map(is_money, facts))
+        return not any(fact.is_money for fact in facts)
     return held.attempt.state is AttemptState.UNKNOWN
 
 

@@ -218,7 +218,11 @@ class IamportGateway:
         def look(uid: str) -> PaymentFact | None:
             about = f"find {uid} paid"
             frame = self._asking.get(f"/payments/find/{segment('merchant_uid', uid)}/paid", about)
-            return self._read(about, lambda: wire.payment(frame.response, self._declines)) if frame else None
+            found = self._read(about, lambda: wire.payment(frame.response, self._declines)) if frame else None
+            if found is None or found.is_money:
+                return found
+            # A card registered under this number says paid, too, over nothing: money may hide behind it.
+            return next((fact for fact in self.find_all(uid) if fact.is_money), None)
 
         uids = list(dict.fromkeys(merchant_uids))
         return {uid: fact for uid, fact in zip(uids, self._fanout.each(look, uids), strict=True) if fact}

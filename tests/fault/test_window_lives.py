@@ -1,0 +1,172 @@
+"""Windows as simulated buyers found them: what one of them does, or writes into its page, holds up and pays nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from billing.domain.attempt import AttemptState
+from billing.domain.checkout import Completion
+from billing.domain.invoice import InvoiceState
+from tests.kit.buyer import TEL, payer, registrant
+from tests.kit.world import World
+
+
+def declined_renewal(world: World) -> str:
+    """A subscription whose second month was declined once and is due again tomorrow, 1 March."""
+    one = world.subscriber(tel=TEL)
+    world.pg.fault("decline", card="4242", times=1)
+    world.at("2024-02-29 10:00").tick()
+    world.at("2024-03-01 10:00")
+    return one
+
+
+def next_number(world: World, one: str) -> str:
+    return f"{world.invoice(one).uid_stem}a{world.invoice(one).attempts_planned + 1:02d}"
+
+
+def kept(world: World) -> list[float]:
+    return sorted(row["kept"] for row in world.pg.kept())
+
+
+# --- two windows under one number -----------------------------------------------------------------
+
+
+def test_a_decline_in_one_tab_leaves_the_other_its_hour(world: World) -> None:
+    one = declined_renewal(world)
+    buyer = payer(world, world.invoice(one).id)
+    first, second = buyer.opens(confirm_url=None), buyer.opens(confirm_url=None)
+
+    ended = second.approves("balance").reports()
+    world.tick()
+    first.approves()
+    for _ in range(3):
+        world.later(hours=1).tick()
+
+    assert ended.completion is Completion.FAILED
+    assert kept(world) == [9900, 9900]
+    assert len(world.pg.arrivals()) == 2  # January and the declined February: no card was charged beside the open tab
+    assert world.is_proven()
+
+
+def test_a_window_that_was_closed_leaves_the_one_opened_after_it_its_hour(world: World) -> None:
+    """The PG shows the payment late, and until then only the closed window, as failed."""
+    one = declined_renewal(world)
+    world.pg.sandbox.config = replace(world.pg.sandbox.config, closed_window_leaves="failed")
+    buyer = payer(world, world.invoice(one).id)
+    buyer.opens().closes()
+    world.pg.sandbox.config = replace(world.pg.sandbox.config, find_lag_seconds=120.0)
+    again = buyer.opens()
+    again.approves()
+
+    world.later(seconds=20)
+    again.reports()
+    world.tick()
+    for _ in range(3):
+        world.later(hours=1).tick()
+
+    assert world.invoice(one).state is InvoiceState.PAID
+    assert len(world.pg.arrivals()) == 2
+
+
+def test_when_every_window_failed_collecting_goes_on_after_an_hour(world: World) -> None:
+    one = declined_renewal(world)
+    buyer = payer(world, world.invoice(one).id)
+    first, second = buyer.opens(), buyer.opens()
+    first.approves("balance")
+    second.approves("balance").reports()
+
+    for _ in range(3):
+        world.later(hours=1).tick()
+
+    assert world.invoice(one).state is InvoiceState.PAID
+    assert world.is_proven()
+
+
+# --- what a buyer writes into the page ------------------------------------------------------------
+
+
+def registered_under(world: World, number: str) -> Any:
+    """A card registered in a window whose page names an order number of ours: a paid record over nothing."""
+    customer = world.customer(None, tel=TEL)
+    window = registrant(world, customer).opens(merchant_uid=number).approves()
+    assert window.result["status"] == "paid"
+    return window
+
+
+def test_a_card_registered_under_an_invoices_number_is_no_payment(world: World) -> None:
+    one = declined_renewal(world)
+    registered = registered_under(world, next_number(world, one))
+    window = payer(world, world.invoice(one).id).opens()  # the PG takes the number for paid, and opens nothing
+
+    assert window.number == registered.number
+    assert registered.reports().completion is not Completion.PAID
+    assert world.attempts(one)[-1].state in (AttemptState.SENDING, AttemptState.UNKNOWN)
+    for _ in range(3):
+        world.later(hours=1).tick()
+
+    assert world.invoice(one).state is InvoiceState.PAID  # by the card: the window lapsed, and the record held up nothing
+    assert world.app.reconcile().is_frozen is False
+    assert world.is_proven()
+
+
+def test_a_card_registered_under_the_next_number_holds_up_nothing(world: World) -> None:
+    one = declined_renewal(world)
+    registered_under(world, next_number(world, one)).reports()
+
+    world.tick()
+
+    assert world.invoice(one).state is InvoiceState.PAID
+
+
+def test_a_window_left_open_under_the_next_number_holds_up_nothing(world: World) -> None:
+    one = declined_renewal(world)
+    link = payer(world, world.invoice(one).id)
+    window = link.opens(merchant_uid=next_number(world, one)[:-2] + "03")
+    assert (window.refused, window.number[-3:]) == (None, "a03")
+    for _ in range(3):
+        world.later(hours=1).tick()
+
+    assert world.invoice(one).state is InvoiceState.PAID
+    assert world.attempts(one)[-1].seq == 3
+
+
+def test_a_charge_in_doubt_is_not_decided_by_a_window_somebody_opened_under_its_number(world: World) -> None:
+    one = declined_renewal(world)
+    world.pg.fault("lost_request", path="/subscribe/payments/again", times=1)
+    world.tick()
+    doubtful = world.attempts(one)[-1]
+    assert doubtful.state is AttemptState.UNKNOWN
+    stranger = world.subscriber("pro-monthly", None, tel=TEL)
+    payer(world, world.invoice(stranger).id).opens(merchant_uid=doubtful.merchant_uid).approves("balance")
+
+    world.later(minutes=1).tick()
+
+    assert world.attempts(one)[-1].state is AttemptState.UNKNOWN
+
+
+# --- accounts -------------------------------------------------------------------------------------
+
+
+def test_an_account_for_something_else_is_not_waited_for(world: World) -> None:
+    one = declined_renewal(world)
+    link = payer(world, world.invoice(one).id, "vbank")
+    account = link.opens("vbank", vbank_due="20341231", currency="USD").approves()
+
+    for _ in range(4):
+        world.later(hours=1).tick()
+
+    assert account.result["vbank_num"]
+    assert world.invoice(one).state is InvoiceState.PAID
+
+
+def test_an_account_that_says_it_waits_for_years_is_waited_for_a_month(world: World) -> None:
+    one = declined_renewal(world)
+    payer(world, world.invoice(one).id, "vbank").opens("vbank", vbank_due="20341231").approves().reports()
+
+    world.days(29)
+    assert world.invoice(one).state is InvoiceState.OPEN
+    world.days(5)
+
+    assert world.attempts(one)[2].state is AttemptState.VOID
+    assert "paid" in world.states(one)

@@ -205,7 +205,7 @@ def _approved(call: Call, order: Order, card: Card, facts: dict[str, Any]) -> An
         becomes_paid_at = call.now + seconds(pending or None, 60)
         return payments.book(call, status="ready", becomes_paid_at=becomes_paid_at, imp_uid=order.imp_uid, **facts)
     wrong_amount, wrong_customer = _struck(call, "wrong_amount"), _struck(call, "wrong_customer")
-    if wrong_amount is not None:
+    if wrong_amount is not None and order.takes_money:
         facts["amount"] = float(wrong_amount) if wrong_amount else order.amount - 1
     if wrong_customer is not None:
         facts["customer_uid"] = wrong_customer or "sandbox-stranger"

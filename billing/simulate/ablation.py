@@ -11,16 +11,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from unittest import mock
 
 from billing import app
+from billing.domain import booking
+from billing.domain import reconciliation as comparing
 from billing.domain import settlement as rules
-from billing.domain.evidence import DeclineClass, PaymentStatus
+from billing.domain.attempt import BROWSER_WAYS, LIVE, AttemptState, ChargeAttempt, Way
+from billing.domain.charging import armed, is_news
+from billing.domain.evidence import DeclineClass, PaymentFact, PaymentStatus
 from billing.domain.patience import Patience
 from billing.domain.settlement import Declined, Evidence, Rejected, Verdict, Wait
-from billing.flow import charging, settlement
+from billing.flow import charging, opening, probing, settlement
 from billing.flow.charging import Charging
+from billing.flow.confirming import Confirming
+from billing.flow.opening import Opening
 from billing.flow.planning import Planning
 from billing.flow.probing import Probing
 from billing.gateway.http import Answer, Http
@@ -44,8 +51,8 @@ class Ablation(NamedTuple):
 
     @property
     def hands(self) -> list[Hand]:
-        """The foreign hands that only these guards hold back."""
-        return [hand for hand in HANDS if set(hand.guards) <= set(self.guards)]
+        """The foreign hands that only these guards hold back; none where code is switched off, too, which is to be missed."""
+        return [] if self.patches else [hand for hand in HANDS if set(hand.guards) <= set(self.guards)]
 
     @contextmanager
     def in_force(self) -> Iterator[None]:
@@ -222,6 +229,68 @@ def _short(name: str, seconds: float) -> Patch:
     return _replaced(Patience, name, property(lambda _self: timedelta(seconds=seconds)))
 
 
+def _ours_whoever_began_it(stack: ExitStack) -> None:
+    """Sends what a browser was to send, on the customer's own card."""
+    armed = Charging._armed
+
+    def greedy(self: Charging, tx: Any, attempts: Any, token: Any) -> Any:
+        locked = type(tx.attempts).locked
+
+        def as_ours(room: Any, ids: Any) -> Any:
+            return {id: row._replace(way=Way.KEY) for id, row in locked(room, ids).items()}
+
+        with mock.patch.object(type(tx.attempts), "locked", as_ours):
+            return armed(self, tx, attempts, token)
+
+    stack.enter_context(mock.patch.object(Charging, "_armed", greedy))
+
+
+def _blind_to_windows(stack: ExitStack) -> None:
+    """Plans a charge although a buyer's window is open, as if nobody but us collected."""
+    planned = Planning._planned
+
+    def blind(self: Planning, tx: Any, due: Any, trigger: Any) -> Any:
+        found = type(tx.attempts).of_invoices
+
+        def without_windows(room: Any, ids: Any) -> Any:
+            rows = found(room, ids)
+            return {
+                id: [one for one in some if one.way not in BROWSER_WAYS or one.state not in LIVE] for id, some in rows.items()
+            }
+
+        with mock.patch.object(type(tx.attempts), "of_invoices", without_windows):
+            return planned(self, tx, due, trigger)
+
+    stack.enter_context(mock.patch.object(Planning, "_planned", blind))
+
+
+def _quietly(row: ChargeAttempt, **more: Any) -> ChargeAttempt:
+    return armed(row._replace(fence=row.fence - 1), **more)
+
+
+def _failed_is_over(attempt: Any, case: Any, pen: Any, of: Any, ladder: Any, _patience: Patience, at: Any) -> Any:
+    """A window that failed is the only one there is."""
+    return _failed(attempt, case, pen, of, ladder, Patience(scale=0.0), at)
+
+
+_failed = booking._failed
+
+
+def _open_windows_are_news(fact: PaymentFact, known: ChargeAttempt | None) -> bool:
+    return (fact.is_from_a_browser and fact.status is PaymentStatus.READY) or is_news(fact, known)
+
+
+def _stranger(fact: PaymentFact, _whose: comparing.Whose) -> comparing.Step:
+    return comparing._difference(comparing.FindingKind.STRANGER, fact)
+
+
+def _says_paid(fact: PaymentFact) -> bool:
+    return fact.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED)
+
+
+_LAPSED_IS_GONE = SimpleNamespace(**{one.name: one for one in AttemptState} | {"VOID": None})
+
+
 def _fresh_each_day(_self: Planning, _tx: Any, ready: list[Any], _plan: Any) -> list[Any]:
     return ready
 
@@ -246,6 +315,20 @@ _CODE: tuple[Ablation, ...] = (
     Ablation("canary", "I1", patches=(_no_canary,)),
     Ablation("two-looks", "I1", patches=(_short("negative_gap", 0.0),)),
     Ablation("admission", "I1", patches=(_short("admission", 0.0),)),
+    Ablation("window-postpones", "I5", guards=("billing_attempt_one_live",), patches=(_blind_to_windows,)),
+    Ablation("window-hour", "I5", patches=(_short("window", 60.0),)),
+    Ablation("two-windows", "I5", patches=(_replaced(booking, "_failed", _failed_is_over),)),
+    Ablation("deposit-limit", "I17", patches=(_short("deposit", 3650 * 86_400.0),)),
+    Ablation("open-window-is-no-news", "I17", patches=(_replaced(probing, "is_news", _open_windows_are_news),)),
+    Ablation("over-nothing", "I23", patches=(
+        _replaced(PaymentFact, "is_over_nothing", False), _replaced(PaymentFact, "is_money", property(_says_paid)))),
+    Ablation("browsers-decide-no-charge", "I17", patches=(_replaced(rules, "_is_about", lambda *_: True),)),
+    Ablation("unasked-is-no-stranger", "I24", patches=(_replaced(comparing, "_unasked", _stranger),)),
+    Ablation("asked-before-approval", "I24", patches=(_replaced(Confirming, "confirm", lambda *_: None),)),
+    Ablation("browser-sends", "I6", patches=(_ours_whoever_began_it,)),
+    Ablation("fence-of-a-window", "I7", patches=(_replaced(opening, "armed", _quietly),)),
+    Ablation("number-again", "I1", patches=(_replaced(opening, "AttemptState", _LAPSED_IS_GONE),)),
+    Ablation("amount-registered", "I3", patches=(_replaced(Opening, "_register_amount", lambda *_: None),)),
     Ablation("refund_counted_new", "I11", guards=("billing_refund_counted_new", "billing_payment_figures")),
     Ablation("refund_counted_moved", "I11", guards=("billing_refund_counted_moved", "billing_payment_figures")),
 )  # fmt: skip
@@ -267,6 +350,7 @@ SECOND_BELTS: dict[str, str] = {
     "billing_invoice_kept": "an invoice has lines, which are never deleted and whose foreign key holds it",
     "billing_test_clock_pkey": "a second row is refused by billing_test_clock_single_check, whatever its id",
     "billing_attempt_state_known_check": "an unknown state has no arrow that leads to it, and no attempt begins in one",
+    "billing_checkout_state_known_check": "an unknown state has no arrow that leads to it, and no link begins in one",
     "billing_refund_state_known_check": "an unknown state has no arrow that leads to it, and no refund begins in one",
     "gate": "who sends late still sends with its own token, and nobody else may send before that token is dead",
     "lease": "who takes an attempt from a living holder may only look it up: dead-proof stands before every other send",

@@ -3,7 +3,8 @@
 Plain SQL on the engine's own rows, beside a mirror of the PG's ledger (`pg_payment`, `pg_refund`) that is kept in
 temporary tables of the same connection. Each promise is one function whose docstring says what would break it; each
 can: `tests/simulation/test_checker.py` breaks them one by one. Promises about a request on its way in are kept by the
-doorman (`doorman.py`); the numbers are those of the reliability plan, I1 to I20, and what follows them.
+doorman (`doorman.py`), those about a buyer's window by the usher (`usher.py`); the numbers are those of the reliability
+plan, I1 to I20, and what follows them.
 
 Most promises are checked after every step. The dearer ones that look at whole histories (I12, I13, I15, I21) are
 checked once a virtual day, after every act of a foreign hand, and at rest.
@@ -19,6 +20,7 @@ from hashlib import sha256
 from typing import Any
 
 from billing.simulate.doorman import Answered, Arrival, Doorman, Send, Sender, stem
+from billing.simulate.usher import Usher, is_from_a_window
 
 _KST = timezone(timedelta(hours=9))
 _LIVE = "('planned', 'sending', 'unknown', 'mismatch')"
@@ -35,6 +37,8 @@ WRITTEN_ONCE = {
     "billing_refund": "id, imp_uid, invoice_id, request_key, amount, currency",
     "billing_ledger_transfer": "kind, ref, debit, credit, amount, currency",
     "billing_charge_day": "subscription_id, local_day, attempt_id",
+    "billing_checkout": "id, purpose, customer_id, invoice_id, actor, created_at, expires_at",
+    "billing_virtual_account": "imp_uid, attempt_id, invoice_id, bank_code, number, amount, currency, due_at",
     "billing_outbox_event": '"key", topic, customer_id, version, payload',
     "billing_audit": "actor, action, subject, details, previous, digest, at",
 }
@@ -45,14 +49,14 @@ _REACHABLE = {
     "surplus": set(),
     "declined": {"paid", "mismatch", "surplus"},
     "rejected": {"paid", "mismatch", "surplus"},
-    "void": {"paid", "mismatch", "surplus"},
+    "void": {"paid", "mismatch", "surplus"},  # and, for windows, open again
     "mismatch": {"paid", "surplus", "void"},
 }
 
 _MIRROR = """
 CREATE TEMP TABLE IF NOT EXISTS pg_payment (
     imp_uid TEXT PRIMARY KEY, merchant_uid TEXT, stem TEXT, customer_uid TEXT, amount, cancel_amount, currency TEXT,
-    status TEXT, sandbox INTEGER, kept, started_at REAL, paid_at REAL, visible_at REAL, first_status TEXT, excuse TEXT
+    status TEXT, sandbox INTEGER, took, kept, started_at REAL, paid_at REAL, visible_at REAL, excuse TEXT
 );
 CREATE INDEX IF NOT EXISTS temp.pg_payment_stem ON pg_payment (stem);
 CREATE TEMP TABLE IF NOT EXISTS pg_refund (cancellation_id TEXT PRIMARY KEY, imp_uid TEXT, amount, reason TEXT, source TEXT);
@@ -80,7 +84,8 @@ class Checker:
         now: Callable[[], float],
     ) -> None:
         self.broken: list[str] = []
-        self.doorman = Doorman(db, secret=secret, now=now, report=self.broken.append)
+        self.usher = Usher(db, now=now, report=self.broken.append)
+        self.doorman = Doorman(db, secret=secret, now=now, report=self.broken.append, open_windows=self.usher.open_windows)
         self.checks = 0
         self._db, self._changes, self._prefix, self._now = db, changes, prefix, now
         self._seen_changes = self._seen_closely = -1
@@ -117,16 +122,19 @@ class Checker:
         for one in moved["payments"]:
             uid = one["merchant_uid"]
             copied = any(uid == name and abs(one["started_at"] - at) < 1e-6 for name, at in self.doorman.copies)
+            excuse = self._excuse(one) if is_from_a_window(one["imp_uid"]) else "copied" if copied else None
             self._db.execute(
                 "INSERT INTO pg_payment VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (imp_uid) DO UPDATE SET amount = excluded.amount, cancel_amount = excluded.cancel_amount,"
-                " status = excluded.status, kept = excluded.kept, paid_at = excluded.paid_at,"
+                " ON CONFLICT (imp_uid) DO UPDATE SET customer_uid = excluded.customer_uid, amount = excluded.amount,"
+                " currency = excluded.currency, sandbox = excluded.sandbox, cancel_amount = excluded.cancel_amount,"
+                " status = excluded.status, took = excluded.took, kept = excluded.kept, paid_at = excluded.paid_at,"
                 # The PG said no and took the money later: it was its own doing, and a second payment may be none of ours.
-                " excuse = coalesce(excuse, CASE WHEN first_status = 'failed' AND excluded.kept > 0 THEN 'approved late' END)",
+                " excuse = coalesce(excuse, excluded.excuse,"
+                " CASE WHEN status = 'failed' AND excluded.kept > 0 THEN 'approved late' END)",
                 (
                     one["imp_uid"], uid, stem(uid), one["customer_uid"], one["amount"], one["cancel_amount"], one["currency"],
-                    one["status"], one["sandbox"], one["kept"], one["started_at"], one["paid_at"], one["visible_at"],
-                    one["status"], "copied" if copied else None,
+                    one["status"], one["sandbox"], one["took_money"], one["kept"], one["started_at"], one["paid_at"],
+                    one["visible_at"], excuse,
                 ),
             )  # fmt: skip
         for one in moved["refunds"]:
@@ -134,6 +142,11 @@ class Checker:
                 "INSERT OR IGNORE INTO pg_refund VALUES (?, ?, ?, ?, ?)",
                 (one["cancellation_id"], one["imp_uid"], one["amount"], one["reason"], one["source"]),
             )
+
+    def _excuse(self, one: Mapping[str, Any]) -> str | None:
+        """Asked once, when a window's payment begins to hold money."""
+        before = self._db.execute("SELECT took FROM pg_payment WHERE imp_uid = ?", (one["imp_uid"],)).fetchone()
+        return self.usher.excuse(one) if one["kept"] > 0 and not (before and before[0]) else None
 
     def told(self, key: str, subscription: str | None, version: int) -> None:
         """The host took an event. I12: what comes for the first time comes in the order of the subscription's versions."""
@@ -151,11 +164,12 @@ class Checker:
 
     def ruled(self, imp_uid: str) -> None:
         """A human ruled this payment to be given back, so that the invoice may be charged again."""
-        self._db.execute("UPDATE pg_payment SET excuse = coalesce(excuse, 'ruled') WHERE imp_uid = ?", (imp_uid,))
+        self._db.execute("UPDATE pg_payment SET excuse = 'ruled' WHERE imp_uid = ?", (imp_uid,))
 
     def forgets(self) -> None:
         """The database was put back to an older state, and may know less than it did."""
         self.doorman.forgets()
+        self.usher.forgets()
         self._attempts, self._states, self._refunds, self._written = set(), {}, {}, {}
         self._periods_until = 0
         self._last_heard = {}
@@ -178,6 +192,7 @@ class Checker:
                 self.broken += promise(self)
             self.broken += self._periods()
             self.broken += self._written_once()
+            self.broken += self.usher.closely()
             self._seen_closely = self._db.total_changes
         self._seen_changes = self._db.total_changes
 
@@ -219,10 +234,11 @@ class Checker:
 
         Breaks when somebody takes PAID back, revives what is decided, or lets a zombie's fence pass for a new one.
         """
-        rows = set(self._db.execute("SELECT merchant_uid, state, fence, wire_count FROM billing_attempt"))
-        for uid, state, fence, wires in sorted(rows - self._attempts):
+        rows = set(self._db.execute("SELECT merchant_uid, way, state, fence, wire_count FROM billing_attempt"))
+        for uid, way, state, fence, wires in sorted(rows - self._attempts):
             before, fence_before, wires_before = self._states.get(uid, (state, fence, wires))
-            if state != before and state not in _REACHABLE.get(before, {state}):
+            is_reopened = before == "void" and way in ("window", "issue") and wires > wires_before
+            if state != before and state not in _REACHABLE.get(before, {state}) and not is_reopened:
                 yield f"I7: {uid} went from {before} to {state}"
             if fence < fence_before or wires < wires_before:
                 yield f"I7: {uid} went back from fence {fence_before}, sent {wires_before} times, to {fence} and {wires}"
@@ -289,8 +305,9 @@ class Checker:
 def paid_once(one: Checker) -> Iterator[str]:
     """I1: of all payments of an invoice at the PG, at most one keeps money that we asked for.
 
-    Not asked for are what a proxy's copy brought about, what the PG approved after it had declined, and what a human
-    ruled to be given back. Breaks when anything is sent under a second number, or twice under one.
+    Not asked for are what a proxy's copy brought about, what the PG approved after it had declined, what a human ruled to
+    be given back, and what a buyer pays too much in windows; see `Usher.excuse`. Breaks when anything is sent under a
+    second number, or twice under one.
     """
     for name, count, uids in one._db.execute(
         "SELECT stem, count(*), group_concat(imp_uid) FROM pg_payment WHERE kept > 0 AND excuse IS NULL"
@@ -307,10 +324,13 @@ def known(one: Checker) -> Iterator[str]:
     for imp_uid, uid, state in one._db.execute(
         "SELECT p.imp_uid, p.merchant_uid, a.state FROM pg_payment p LEFT JOIN billing_attempt a USING (merchant_uid)"
         " WHERE p.kept > 0 AND p.excuse IS NULL AND p.merchant_uid GLOB ? AND p.started_at > ?"
-        # Of two records under one number a look-up shows one; the other is found by reconciliation, at rest.
-        " AND NOT EXISTS (SELECT 1 FROM pg_payment c WHERE c.merchant_uid = p.merchant_uid AND c.excuse = 'copied')"
+        # Of two records under one number a look-up shows one, be it that of a window that failed; the other is found by
+        # reconciliation, at rest.
+        " AND NOT EXISTS (SELECT 1 FROM pg_payment c WHERE c.merchant_uid = p.merchant_uid"
+        "  AND c.excuse IN ('copied', 'second window'))"
         " AND NOT EXISTS (SELECT 1 FROM billing_payment b WHERE b.imp_uid = p.imp_uid)"
-        f" AND (a.state IS NULL OR a.state NOT IN {_UNDECIDED})",
+        f" AND (a.state IS NULL OR a.state NOT IN {_UNDECIDED})"
+        " AND NOT (a.state = 'declined' AND a.way IN ('window', 'issue'))",
         (f"{one._prefix}*", one._restored_at),
     ):
         yield f"I2: {imp_uid} ({uid}) was paid and its attempt is {state or 'gone'}"
@@ -328,10 +348,11 @@ def real(one: Checker) -> Iterator[str]:
     ):
         yield f"I3: {imp_uid} ({uid}) is booked over {amount}, at the PG it is {theirs}"
     for number, uid, why in one._db.execute(
-        "SELECT i.number, b.merchant_uid, p.amount || ' of ' || p.customer_uid || ', test mark ' || p.sandbox"
+        "SELECT i.number, b.merchant_uid, p.amount || ' of ' || coalesce(p.customer_uid, 'nobody') || ', test mark ' || p.sandbox"
         " FROM billing_payment b JOIN billing_invoice i ON i.id = b.invoice_id JOIN billing_attempt a ON a.id = b.attempt_id"
         " JOIN pg_payment p ON p.imp_uid = b.imp_uid WHERE b.role = 'invoice' AND p.excuse IS NOT 'ruled'"
-        " AND (p.amount <> i.total OR p.customer_uid <> a.customer_uid OR p.currency <> i.currency OR NOT p.sandbox)"
+        " AND (p.amount <> i.total OR coalesce(p.customer_uid, '') <> a.customer_uid OR p.currency <> i.currency"
+        " OR NOT p.sandbox)"
     ):
         yield f"I3: invoice {number} is paid by {uid}, which is {why}"
     for number in one._db.execute(
@@ -498,6 +519,12 @@ NONSENSE: tuple[tuple[str, str], ...] = (
      "SELECT imp_uid FROM billing_refund WHERE state IN ('sending', 'unknown') GROUP BY imp_uid HAVING count(*) > 1"),
     ("a price is below nothing", "SELECT code FROM billing_price WHERE amount < 0 OR setup_fee < 0 OR version < 1"),
     ("a customer is in no bucket", "SELECT id FROM billing_customer WHERE bucket NOT BETWEEN 0 AND 255"),
+    ("a link pays nothing, or is too old when it is made",
+     "SELECT id FROM billing_checkout WHERE purpose = 'invoice' AND invoice_id IS NULL OR expires_at <= created_at"),
+    ("a link is used up and its card is not registered, or the other way round",
+     "SELECT c.id FROM billing_checkout c WHERE (c.state = 'done') <> EXISTS (SELECT 1 FROM billing_key k"
+     " WHERE k.customer_uid = c.customer_uid AND k.confirmed_at IS NOT NULL)"),
+    ("an account takes nothing", "SELECT imp_uid FROM billing_virtual_account WHERE amount < 1"),
     ("a switch is not the one that is read",
      "SELECT id FROM billing_identity WHERE id <> 1 UNION ALL SELECT id FROM billing_freeze WHERE id <> 1"
      " UNION ALL SELECT id FROM billing_test_clock WHERE id <> 1"),
@@ -510,7 +537,10 @@ NONSENSE: tuple[tuple[str, str], ...] = (
      " UNION SELECT state FROM billing_subscription WHERE state NOT IN ('scheduled', 'incomplete', 'trialing', 'active',"
      " 'past_due', 'paused', 'canceled', 'ended') UNION SELECT state FROM billing_refund WHERE state NOT IN ('planned',"
      " 'sending', 'unknown', 'done', 'refused') UNION SELECT origin FROM billing_refund WHERE origin NOT IN ('operator', 'pg',"
-     " 'surplus') UNION SELECT mode FROM billing_identity WHERE mode <> 'sandbox'"),
+     " 'surplus')"
+     " UNION SELECT purpose FROM billing_checkout WHERE purpose NOT IN ('card', 'invoice')"
+     " UNION SELECT state FROM billing_checkout WHERE state NOT IN ('open', 'done')"
+     " UNION SELECT mode FROM billing_identity WHERE mode <> 'sandbox'"),
 )  # fmt: skip
 """What makes no sense: a sentence, and the rows that do it. (I21)"""
 
@@ -524,6 +554,7 @@ UNIQUE: tuple[tuple[str, str], ...] = (
     ("subscription", "request_key"),
     ("identity", "1"), ("freeze", "1"), ("test_clock", "1"), ("counter", "name"), ("webhook_inbox", "id"),
     ("webhook_inbox", "dedupe_key"), ("finding", "id"), ("finding", "kind, ref"), ("reconciliation", "id"),
+    ("checkout", "id"), ("virtual_account", "imp_uid"),
 )  # fmt: skip
 """What there is one of: a table, and what tells its rows apart. (I21)"""
 
@@ -561,8 +592,12 @@ def decided(one: Checker) -> Iterator[str]:
     """
     for uid, state, since in one._db.execute(
         f"SELECT a.merchant_uid, a.state, a.moved_at FROM billing_attempt a WHERE a.state IN {_UNDECIDED} AND NOT EXISTS"
-        " (SELECT 1 FROM pg_payment p WHERE p.merchant_uid = a.merchant_uid AND p.status = 'ready')"
+        # A window nobody finished stays so for ever at the PG; it is open for an hour.
+        " (SELECT 1 FROM pg_payment p WHERE p.merchant_uid = a.merchant_uid AND p.status = 'ready'"
+        "  AND p.imp_uid NOT GLOB 'imp[_]*')"
     ):
+        if one.usher.waits(uid):
+            continue
         yield f"I17: {uid} is {state} since {since}"
     day_ago = _text(one._now() - 86_400)
     for number, at in one._db.execute(
@@ -574,10 +609,14 @@ def decided(one: Checker) -> Iterator[str]:
 
 
 def all_known(one: Checker) -> Iterator[str]:
-    """I2 at rest: every payment of ours is in our books, late approvals and restored backups included."""
+    """I2 at rest: every payment of ours is in our books, late approvals and restored backups included.
+
+    What a browser paid under a name of ours that nobody gave out may be a finding instead.
+    """
     for imp_uid, uid in one._db.execute(
         "SELECT imp_uid, merchant_uid FROM pg_payment WHERE kept > 0 AND merchant_uid GLOB ? AND excuse IS NOT 'orphan'"
-        " AND imp_uid NOT IN (SELECT imp_uid FROM billing_payment)",
+        " AND imp_uid NOT IN (SELECT imp_uid FROM billing_payment) AND NOT (excuse IN ('tampered', 'forgotten')"
+        " AND imp_uid IN (SELECT imp_uid FROM billing_finding))",
         (f"{one._prefix}*",),
     ):
         yield f"I2: {imp_uid} ({uid}) is in nobody's books"
@@ -590,6 +629,11 @@ def given_back(one: Checker) -> Iterator[str]:
         " WHERE p.kept > 0 AND b.role NOT IN ('surplus', 'mismatch') GROUP BY p.stem HAVING count(*) > 1"
     ):
         yield f"I1: {count} payments of the invoice of {name} are kept: {uids}"
+    for imp_uid, uid in one._db.execute(
+        "SELECT b.imp_uid, b.merchant_uid FROM billing_payment b JOIN pg_payment p USING (imp_uid) WHERE b.role = 'surplus'"
+        " AND p.kept > 0 AND NOT EXISTS (SELECT 1 FROM billing_refund r WHERE r.imp_uid = b.imp_uid)"
+    ):
+        yield f"I1: {imp_uid} ({uid}) is one too many, and nobody gives it back"
 
 
 # --- calendar -------------------------------------------------------------------------------------

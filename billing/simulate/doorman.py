@@ -87,10 +87,20 @@ class Doorman:
         secret: the API secret, with which the engine keys the fingerprints of its tokens.
         now: the instant, in Unix seconds.
         report: is told every broken promise.
+        open_windows: the order numbers of a stem under which a buyer may still pay by himself.
     """
 
-    def __init__(self, db: sqlite3.Connection, *, secret: str, now: Callable[[], float], report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        *,
+        secret: str,
+        now: Callable[[], float],
+        report: Callable[[str], None],
+        open_windows: Callable[[str, float], Iterator[str]] = lambda _stem, _at: iter(()),
+    ) -> None:
         self._db, self._secret, self._now, self._report = db, secret, now, report
+        self._open_windows = open_windows
         self.arrived: defaultdict[str, int] = defaultdict(int)
         """Requests that arrived per order number, the copies a proxy made not counted."""
         self.copies: set[tuple[str, float]] = set()
@@ -155,7 +165,7 @@ class Doorman:
         if self.arrived[uid] > wire_count:
             yield f"I7: {uid} arrived {self.arrived[uid]} times and was armed {wire_count} times"
         yield from self._one_at_a_time(arrival)
-        yield from self._earlier_ones_decided(invoice_id, seq, arrival)
+        yield from self._earlier_ones_decided(invoice_id, seq, trigger, arrival)
         yield from self._still_wanted(uid, subscription_id, seconds(sent_at))
         if trigger == "automatic" and sent_at is not None:
             yield from self._one_a_day(uid, subscription_id, seconds(sent_at))
@@ -169,10 +179,11 @@ class Doorman:
             if not other.is_copy:
                 yield f"I8: {arrival.uid} arrived while {other.uid} was being served"
 
-    def _earlier_ones_decided(self, invoice_id: str, seq: int, arrival: Arrival) -> Iterator[str]:
-        """I5: a new number arrives only when every earlier one of its invoice is decided and not paid.
+    def _earlier_ones_decided(self, invoice_id: str, seq: int, trigger: str, arrival: Arrival) -> Iterator[str]:
+        """I5: a new number arrives only when every earlier one of its invoice is decided and not paid, and no window is open.
 
-        Breaks when unknown is taken for failed, when nobody asks the PG first, or when the PG's pending is taken for no.
+        Breaks when unknown is taken for failed, when nobody asks the PG first, when the PG's pending is taken for no, or
+        when a buyer's window is taken for closed while he can pay in it.
         """
         for uid, state in self._db.execute(
             f"SELECT merchant_uid, state FROM billing_attempt WHERE invoice_id = ? AND seq < ? AND state IN {_LIVE}",
@@ -181,11 +192,14 @@ class Doorman:
             yield f"I5: {arrival.uid} arrived while {uid} was {state}"
         for uid, status, paid_at, visible_at in self._db.execute(
             "SELECT merchant_uid, status, paid_at, visible_at FROM pg_payment WHERE stem = ? AND merchant_uid <= ?"
-            " AND (status = 'ready' OR kept > 0) AND excuse IS NOT 'ruled'",
+            " AND (kept > 0 OR status = 'ready' AND imp_uid NOT GLOB 'imp[_]*') AND excuse IS NOT 'ruled'",
             (stem(arrival.uid), arrival.uid),
         ):
             if max(paid_at, visible_at) < arrival.at - _RACE_SECONDS:
                 yield f"I5: {arrival.uid} arrived although {uid} is {status} at the PG"
+        # Whoever charges by hand beside a window that was declined answers for the buyer's other tab.
+        for uid in self._open_windows(stem(arrival.uid), arrival.at) if trigger == "automatic" else ():
+            yield f"I5: {arrival.uid} arrived while {uid} can be paid in a window"
 
     def _still_wanted(self, uid: str, subscription_id: str, sent_at: float) -> Iterator[str]:
         """I9: nothing is armed after a freeze, a cancellation or a pause was committed.

@@ -42,6 +42,9 @@ name = "Sim"
 _CARDS = ("approves",) * 28 + ("recovers", "deaf") * 3 + ("late", "expires") * 2 + ("balance", "maintenance")
 """The cards of the customers; who subscribes in one life is drawn."""
 
+BUYERS = ("balance", "balance", "recovers", "maintenance", None, None, None, None)
+"""The cards of those who pay in windows, if they have one."""
+
 _SETTINGS: dict[str, object] = {
     "mode": "sandbox",
     "database_url": "sqlite://",
@@ -138,10 +141,12 @@ class House:
         ):
             app.init()
             app.plans.apply(parse_plan(PLAN, "plans.toml"), actor="host")
-            for number in range(CUSTOMERS):
-                customer = app.customers.add(f"user-{number:02d}", name="김하늘", actor="host")
-                card = MAGIC_CARDS[_CARDS[number]]
-                app.cards.add(customer.id, Card(number=card.number, expiry="2024-02", birth="900101"), actor="host")
+            people: list[tuple[str, str | None]] = [(f"user-{number:02d}", _CARDS[number]) for number in range(CUSTOMERS)]
+            for name, card in people + [(f"buyer-{number}", card) for number, card in enumerate(BUYERS)]:
+                customer = app.customers.add(name, name="김하늘", tel="010-0000-0000", actor="host")
+                if card is not None:
+                    number = MAGIC_CARDS[card].number
+                    app.cards.add(customer.id, Card(number=number, expiry="2024-02", birth="900101"), actor="host")
             pg_image = sandbox.image()
         if weaken is not None:
             weaken(self.db)

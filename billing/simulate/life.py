@@ -14,6 +14,7 @@ from billing.app import Billing
 from billing.errors import BillingError
 from billing.ids import SeededIds
 from billing.sandbox import Sandbox, SandboxConfig
+from billing.simulate.buyers import Buyers
 from billing.simulate.checker import Checker
 from billing.simulate.foreign import Hand
 from billing.simulate.host import Host
@@ -92,6 +93,7 @@ class Life:
     is_down: bool = False
     address: Process = field(default_factory=lambda: Process("webhook"))
     consumer: Process = field(default_factory=lambda: Process("consumer"))
+    webs: list[Process] = field(default_factory=lambda: [Process("web-1"), Process("web-2")])
 
     def __post_init__(self) -> None:
         random = self.random = Random(f"life|{self.seed}")
@@ -110,6 +112,7 @@ class Life:
             sleep=lambda seconds: self.stage.sleep(seconds),
             config=_character(random),
             deliver=lambda notice: self.host.hears(notice),
+            ask=lambda _url, body: self.buyers.confirms(body),
         )
         self.house.reset()
         self.checker = Checker(
@@ -125,7 +128,7 @@ class Life:
             random=Random(f"wire|{self.seed}"),
             trace=self.trace,
             watcher=self.checker,
-            after=self._after_money,
+            after=self.after_money,
             weather=_weather(random),
         )
         hard = random.choice((0.3, 1.0, 1.0, 2.5))
@@ -136,6 +139,7 @@ class Life:
         self._patience = 900.0
         self.host = Host(self)
         self.mischief = Mischief(self)
+        self.buyers = Buyers(self, self.webs)
 
     # --- the course of it ----------------------------------------------------------------------
 
@@ -157,6 +161,7 @@ class Life:
         self.tell("merchant", f"opens with {len(self.workers)} workers")
         self._subscribe()
         self.mischief.begin()
+        self.buyers.begin()
         self.stage.at(self.stage.seconds, self._tick)
         self.host.listens()
         for day in range(1, self.days + 1):
@@ -200,14 +205,14 @@ class Life:
             app.subscriptions.start(f"user-{customer:02d}", price, start_on=begin, actor="host")
             self.tell("host", f"user-{customer:02d} subscribes to {price} from {begin}")
 
-    def _after_money(self) -> None:
+    def after_money(self) -> None:
         """The PG has moved money: the books are checked, and its courier goes round soon."""
         self.checker.look()
         self.stage.at(self.stage.seconds + self.random.random() * 10, self.host.post)
 
     def processes(self) -> list[Process]:
         """Everybody who can die."""
-        return [*self.workers, *self.consoles, self.address, self.consumer]
+        return [*self.workers, *self.consoles, self.address, self.consumer, *self.webs]
 
     def _tick(self) -> None:
         """Wake workers where something is due, and come back when something will be."""
@@ -224,6 +229,7 @@ class Life:
                 )
             if self._charges_are_due():
                 self.mischief.while_they_work()
+                self.buyers.while_they_work()
             wait = self._patience * (0.5 + 2 * self.random.random())
             self._patience = min(self._patience * 3, 4 * 3600.0)
         else:
@@ -304,6 +310,7 @@ class Life:
         self.heal()
         self.temper = Temper(0.0, 0.0, 0.0)
         self.mischief.ends()
+        self.buyers.ends()
 
     def heal(self) -> None:
         """The PG behaves again; what it did until now is counted."""
@@ -402,4 +409,7 @@ def _character(random: Random) -> SandboxConfig:
         unauthorized_code=random.choice((-1, 1)),
         not_found_code=random.choice((-1, 1)),
         late_card_seconds=random.choice((60.0, 4000.0)),
+        closed_window_leaves=random.choice(("ready", "ready", "failed", "none")),
+        window_refuses_ready_uid=rarely(),
+        window_refuses_failed_uid=rarely(),
     )

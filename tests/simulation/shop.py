@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from billing.app import Billing
 from billing.clock import ManualClock
+from billing.flow.opening import Opened
 from billing.ids import SeededIds
 from billing.sandbox import Sandbox
 from billing.simulate.checker import Checker
@@ -54,6 +55,23 @@ def charged_by_another_engine(house: House, sandbox: Sandbox, customer_uid: str)
     sandbox.handle("POST", "/subscribe/payments/again", headers, json.dumps(order).encode())
 
 
+def at_the_window(app: Billing, sandbox: Sandbox) -> None:
+    """Three links: one registered a card, one issued an account to pay into, one was never followed."""
+    app.subscriptions.start("buyer-4", "weekly", actor="host")
+    (owed,) = (one["id"] for one in app.views.invoices(state="open", of="buyer-4"))
+    for link, method, form in (
+        (app.checkouts.register_card("buyer-5", actor="host"), "card", "act=approve&card=approves"),
+        (app.checkouts.pay(owed, methods=("vbank",), actor="host"), "vbank", "act=approve&bank=088"),
+    ):
+        opened = app.checkouts.open(link.token, method)
+        assert isinstance(opened, Opened)
+        asked = json.dumps({"code": "imp00000000", "params": {**opened.params, "confirm_url": None}}).encode()
+        window = json.loads(sandbox.handle("POST", "/v1/window", {"content-type": "application/json"}, asked).body)["window"]
+        sandbox.handle("POST", f"/v1/{window}", {"content-type": "application/x-www-form-urlencoded"}, form.encode())
+        app.checkouts.complete(None, str(opened.params["merchant_uid"]))
+    app.checkouts.register_card("buyer-6", actor="host")
+
+
 @contextmanager
 def shop() -> Iterator[Shop]:
     """A month of him: paid and declined charges, one under way, one parked, refunds, a freeze that was lifted, a notice."""
@@ -85,6 +103,7 @@ def shop() -> Iterator[Shop]:
         for _ in range(2):
             app.refunds.request(paid[2], amount=100, reason="in doubt, and one behind it", actor="host")
         app.receive_webhook({"imp_uid": "imp_1", "merchant_uid": "somebody", "status": "paid"}, source_ip="127.0.0.1")
+        at_the_window(app, sandbox)
         app.subscriptions.cancel(
             house.db.execute("SELECT max(id) FROM billing_subscription").fetchone()[0], at_period_end=False, actor="host"
         )

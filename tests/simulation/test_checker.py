@@ -22,7 +22,7 @@ PAID = "(SELECT imp_uid FROM billing_payment WHERE role = 'invoice' ORDER BY row
 
 STEP = [
     ("I1", f"INSERT INTO pg_payment SELECT imp_uid || 'x', merchant_uid, stem, customer_uid, amount, cancel_amount, currency,"
-           f" status, sandbox, kept, started_at, paid_at, visible_at, first_status, NULL FROM pg_payment WHERE imp_uid = {PAID}"),
+           f" status, sandbox, took, kept, started_at, paid_at, visible_at, NULL FROM pg_payment WHERE imp_uid = {PAID}"),
     ("I2", f"DELETE FROM billing_payment WHERE imp_uid = {PAID}"),
     ("I3", f"UPDATE pg_payment SET amount = amount - 1 WHERE imp_uid = {PAID}"),
     ("I3", "UPDATE billing_invoice SET state = 'paid' WHERE state = 'open'"),
@@ -178,9 +178,9 @@ class Door:
         arrival = self.checker.doorman.arrives(parcel)
         assert arrival is not None
         self.db.execute(
-            "INSERT INTO pg_payment VALUES (?, ?, ?, '', 0, 0, 'KRW', 'failed', 1, 0, ?, 0, ?, 'failed', NULL)",
+            "INSERT INTO pg_payment VALUES (?, ?, ?, '', 0, 0, 'KRW', 'failed', 1, 0, 0, ?, 0, ?, NULL)",
             (
-                f"imp_{arrival.at}_{self.checker.doorman.arrived[arrival.uid]}",
+                f"imps_{arrival.at}_{self.checker.doorman.arrived[arrival.uid]}",
                 arrival.uid,
                 arrival.uid[:-3],
                 arrival.at,
@@ -248,7 +248,7 @@ def test_two_requests_of_one_invoice_at_once_are_named(door: Door) -> None:
 
 def test_a_paid_number_that_is_charged_again_is_named(door: Door) -> None:
     door.db.execute(
-        "INSERT INTO pg_payment VALUES ('imp_p', ?, ?, '', 2900, 0, 'KRW', 'paid', 1, 2900, 1, 1, 1, 'paid', NULL)",
+        "INSERT INTO pg_payment VALUES ('imps_p', ?, ?, '', 2900, 0, 'KRW', 'paid', 1, 1, 2900, 1, 1, 1, NULL)",
         (door.uid, door.uid[:-3]),
     )
     assert [one[:3] for one in door.lets_in(door.charge())] == ["I5:"]

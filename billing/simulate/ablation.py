@@ -356,6 +356,10 @@ SECOND_BELTS: dict[str, str] = {
     "lease": "who takes an attempt from a living holder may only look it up: dead-proof stands before every other send",
     "canary": "the simulated network has no look-up that is blind; tests/fault/test_blind.py has",
     "two-looks": "dead-proof takes longer than the simulated PG ever hides a record",
+    "browser-sends": "a window's attempt names no card, so it is not the current one; in doubt it is never proven dead",
+    "fence-of-a-window": "a verdict on a window is judged by the row as it is when written, and one just opened has not lapsed",
+    "number-again": "whoever opens it again looks first, and a new number is probed, unless the PG hides what was paid",
+    "amount-registered": "what is paid over another amount is parked: mismatch-quarantine",
     "admission": "a token lives longer than the simulated PG ever takes to approve what it has let in",
 }
 """Guards no life notices, each with the guard that holds when it is gone. See docs/decisions/0018-second-belts.md."""

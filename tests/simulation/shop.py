@@ -103,10 +103,10 @@ def shop() -> Iterator[Shop]:
         for _ in range(2):
             app.refunds.request(paid[2], amount=100, reason="in doubt, and one behind it", actor="host")
         app.receive_webhook({"imp_uid": "imp_1", "merchant_uid": "somebody", "status": "paid"}, source_ip="127.0.0.1")
-        at_the_window(app, sandbox)
         app.subscriptions.cancel(
             house.db.execute("SELECT max(id) FROM billing_subscription").fetchone()[0], at_period_end=False, actor="host"
         )
+        at_the_window(app, sandbox)
         app.controls.set_freeze(is_frozen=True, reason="a look", actor="host")
         house.db.execute(  # planned by somebody who died before he sent it
             "INSERT INTO billing_refund (id, imp_uid, invoice_id, request_key, origin, actor, reason, amount, currency, state,"

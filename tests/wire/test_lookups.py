@@ -103,6 +103,18 @@ def test_find_paid_looks_behind_a_newer_failure():
         assert {uid: fact.status for uid, fact in found.items()} == {"gd1a01": PaymentStatus.PAID}
 
 
+def test_find_paid_looks_behind_a_card_that_was_registered_under_the_number():
+    """Such a record says paid, over nothing, and may be the newer one."""
+    money, nothing = record(imp_uid="money", started_at=1), record(imp_uid="nothing", amount=0, started_at=2)
+
+    def script(arrival):
+        is_all = "/findAll/" in arrival.path
+        return ok({"total": 2, "previous": 0, "next": 0, "list": [nothing, money]}) if is_all else ok(nothing)
+
+    with world(script) as w:
+        assert {uid: fact.imp_uid for uid, fact in w.gateway.find_paid(["gd1a01"]).items()} == {"gd1a01": "money"}
+
+
 def test_find_all_walks_every_page_and_sorts():
     pages = {
         "1": {

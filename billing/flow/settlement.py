@@ -11,7 +11,7 @@ from billing.domain.attempt import AttemptState, ChargeAttempt
 from billing.domain.booking import Booking, Case, booked
 from billing.domain.evidence import Answered, PaymentFact, Reply, Silence, Unauthorized
 from billing.domain.policy import Policy
-from billing.domain.settlement import Evidence, Lapsed, NeverArrived, Rejected, Unsent, Verdict, Wait, judge
+from billing.domain.settlement import AccountIssued, Evidence, Lapsed, NeverArrived, Rejected, Unsent, Verdict, Wait, judge
 from billing.errors import GatewayError, InvariantBroken
 from billing.flow import journal
 from billing.flow.poison import POISON
@@ -168,7 +168,7 @@ class Settlement:
                 patience=self._policy.patience,
             )
             verdicts.append(verdict)
-            if isinstance(verdict, NEGATIVE) and fences.get(attempt.id) != attempt.fence:
+            if (isinstance(verdict, NEGATIVE) or _says_nothing_new(verdict, attempt)) and fences.get(attempt.id) != attempt.fence:
                 continue
             booking = booked(
                 verdict,
@@ -205,6 +205,11 @@ def _unbooked(evidence: Evidence, attempt: ChargeAttempt, known: frozenset[str])
     """What is still to be judged: an attempt's own record, and those under its number that nobody booked yet."""
     facts = tuple(fact for fact in evidence.facts if fact.imp_uid not in known or fact.imp_uid == attempt.imp_uid)
     return evidence if len(facts) == len(evidence.facts) else evidence._replace(facts=facts)
+
+
+def _says_nothing_new(verdict: Verdict, attempt: ChargeAttempt) -> bool:
+    """True for an account we know: whoever else looks at it must not use up the looks of who watches it."""
+    return isinstance(verdict, AccountIssued) and verdict.fact.imp_uid == attempt.hint_imp_uid
 
 
 def _is_unsent(reply: Reply | None) -> bool:

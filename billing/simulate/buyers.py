@@ -73,6 +73,11 @@ class Buyers:
         if self._keenness and not self._is_over and self._random.random() < 0.15:
             self._life.stage.at(self._life.stage.seconds + self._random.random() * 100.0, self._somebody)
 
+    def before(self, due: float) -> None:
+        """Shortly before something is charged again, its buyer may sit down to pay it."""
+        if self._keenness and not self._is_over and self._random.random() < 0.15 * self._keenness:
+            self._life.stage.at(due - self._random.random() * 3000.0, partial(self._somebody, due))
+
     def _later(self) -> None:
         life = self._life
         life.stage.at(life.stage.seconds + self._random.expovariate(self._keenness / (3 * DAY)), self._one_more)
@@ -82,10 +87,14 @@ class Buyers:
             self._later()
             self._somebody()
 
-    def _somebody(self) -> None:
-        """A link reaches a buyer: for an invoice that is open, or, now and then, for a new card."""
+    def _somebody(self, due: float | None = None) -> None:
+        """A link reaches a buyer: for an invoice that is open, or due then, or, now and then, for a new card."""
         life, random = self._life, self._random
-        owed = life.house.db.execute("SELECT id, customer_id FROM billing_invoice WHERE state = 'open' ORDER BY rowid").fetchall()
+        owed = life.house.db.execute(
+            "SELECT id, customer_id FROM billing_invoice WHERE state = 'open'"
+            " AND (? IS NULL OR unixepoch(next_attempt_at) <= ?) ORDER BY rowid",
+            (due, due),
+        ).fetchall()
         if self._is_over or (not owed and random.random() < 0.8):
             return
         if owed and random.random() < 0.85:

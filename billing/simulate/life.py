@@ -233,6 +233,8 @@ class Life:
             wait = self._patience * (0.5 + 2 * self.random.random())
             self._patience = min(self._patience * 3, 4 * 3600.0)
         else:
+            if due is not None:
+                self.buyers.before(due)
             wait = (due if due is not None else self.stage.seconds + DAY) - self.stage.seconds + self._lateness(due)
         self.stage.at(self.stage.seconds + min(max(wait, 1.0), DAY), self._tick)
 

@@ -160,6 +160,21 @@ def test_an_account_for_something_else_is_not_waited_for(world: World) -> None:
     assert world.invoice(one).state is InvoiceState.PAID
 
 
+def test_a_page_loaded_again_and_again_uses_up_nobodys_patience(world: World) -> None:
+    """Whoever looks at an account on the way does not shorten how long it is watched."""
+    one = declined_renewal(world)
+    link = payer(world, world.invoice(one).id, "vbank")
+    link.opens("vbank").approves().reports()
+
+    for _ in range(96):
+        world.app.checkouts.complete(None, world.attempts(one)[-1].merchant_uid)
+        world.later(minutes=15)
+    assert world.attempts(one)[-1].wake_at is not None
+    world.days(12)
+
+    assert world.invoice(one).state is InvoiceState.PAID
+
+
 def test_an_account_that_says_it_waits_for_years_is_waited_for_a_month(world: World) -> None:
     one = declined_renewal(world)
     payer(world, world.invoice(one).id, "vbank").opens("vbank", vbank_due="20341231").approves().reports()

@@ -109,6 +109,7 @@ class Street(NamedTuple):
 
     shop: Storefront
     comes: Callable[[str], Buyer]
+    screen: str
 
 
 @pytest.fixture
@@ -121,14 +122,14 @@ def street(
     """The street of `everywhere` and `anywhere`."""
     door, screen = request.param
     shop = shops(door)
-    yield Street(shop, caller if screen == "phone" else buyer)
+    yield Street(shop, caller if screen == "phone" else buyer, screen)
     shop.heals()
 
 
 @pytest.fixture
 def buyer(new_page: Callable[..., Page]) -> Callable[[str], Buyer]:
     """Somebody at a computer follows a link."""
-    return lambda link: Buyer(new_page(), link).comes()
+    return lambda link: Buyer(new_page(viewport={"width": 720, "height": 760}), link).comes()
 
 
 @pytest.fixture
@@ -144,6 +145,6 @@ def picture(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[Page, s
 
     def take(page: Page, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=folder / f"{name}.png")
+        page.screenshot(path=folder / f"{name}.png", scale="css", animations="disabled")
 
     return take

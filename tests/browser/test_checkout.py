@@ -15,33 +15,40 @@ from tests.browser.conftest import Street, anywhere, everywhere
 from tests.kit.storefront import Storefront
 
 Comes = Callable[[str], Buyer]
+Take = Callable[[Page, str], None]
 
 
 # --- anywhere -------------------------------------------------------------------------------------
 
 
 @everywhere
-def test_an_invoice_is_paid_once(street: Street) -> None:
-    shop, comes = street
+def test_an_invoice_is_paid_once(street: Street, picture: Take) -> None:
+    shop, comes, screen = street
     invoice = shop.invoice()
     buyer = comes(shop.pays(invoice)).sees("open")
     assert buyer.reads("amount") == "9,900원"
     assert buyer.reads("begin") == "9,900원 결제하기"
+    picture(buyer.page, f"checkout-{screen}-1-pay")
 
-    buyer.begins().approves().sees("paid")
+    buyer.begins()
+    picture(buyer.page, f"checkout-{screen}-2-window")
+    buyer.approves().sees("paid")
+    picture(buyer.page, f"checkout-{screen}-3-paid")
 
     assert buyer.page.url.startswith(buyer.link)
     assert shop.is_paid_once(invoice)
 
 
 @anywhere
-def test_a_card_is_registered_and_nothing_is_charged(street: Street) -> None:
-    shop, comes = street
+def test_a_card_is_registered_and_nothing_is_charged(street: Street, picture: Take) -> None:
+    shop, comes, screen = street
     customer = shop.customer()
     buyer = comes(shop.registers(customer)).sees("open")
     assert buyer.reads("amount") == "없음"
+    picture(buyer.page, f"checkout-{screen}-4-register")
 
     buyer.begins().approves().sees("registered")
+    picture(buyer.page, f"checkout-{screen}-5-registered")
 
     assert (buyer.reads("card-name"), buyer.reads("card-number")) == ("신한카드", "424242******4242")
     assert shop.cards(customer) == ["current"]
@@ -49,11 +56,12 @@ def test_a_card_is_registered_and_nothing_is_charged(street: Street) -> None:
 
 
 @anywhere
-def test_a_refusal_is_told_in_the_issuers_words_and_the_next_try_pays(street: Street) -> None:
-    shop, comes = street
+def test_a_refusal_is_told_in_the_issuers_words_and_the_next_try_pays(street: Street, picture: Take) -> None:
+    shop, comes, screen = street
     invoice = shop.invoice()
     buyer = comes(shop.pays(invoice)).begins().approves("balance").sees("failed")
     assert "잔액부족" in buyer.reads("message")
+    picture(buyer.page, f"checkout-{screen}-6-declined")
     assert shop.is_unpaid(invoice)
 
     buyer.at("again").click()
@@ -64,10 +72,11 @@ def test_a_refusal_is_told_in_the_issuers_words_and_the_next_try_pays(street: St
 
 
 @anywhere
-def test_a_window_that_was_closed_is_no_failure_and_opens_again(street: Street) -> None:
-    shop, comes = street
+def test_a_window_that_was_closed_is_no_failure_and_opens_again(street: Street, picture: Take) -> None:
+    shop, comes, screen = street
     invoice = shop.invoice()
     buyer = comes(shop.pays(invoice)).begins().closes().sees("canceled")
+    picture(buyer.page, f"checkout-{screen}-7-canceled")
     assert shop.is_unpaid(invoice)
 
     buyer.at("again").click()
@@ -78,12 +87,14 @@ def test_a_window_that_was_closed_is_no_failure_and_opens_again(street: Street) 
 
 
 @anywhere
-def test_a_virtual_account_is_shown_and_paid_into_later(street: Street) -> None:
-    shop, comes = street
+def test_a_virtual_account_is_shown_and_paid_into_later(street: Street, picture: Take) -> None:
+    shop, comes, screen = street
     invoice = shop.invoice()
-    buyer = comes(shop.pays(invoice, "--method", "card", "--method", "vbank")).begins("vbank")
-    buyer.window.get_by_test_id("bank").select_option("088")
+    buyer = comes(shop.pays(invoice, "--method", "card", "--method", "vbank"))
+    picture(buyer.page, f"checkout-{screen}-8-choose")
+    buyer.begins("vbank").window.get_by_test_id("bank").select_option("088")
     buyer.approves().sees("waiting")
+    picture(buyer.page, f"checkout-{screen}-9-account")
 
     (account,) = shop.shown(invoice)["accounts"]
     assert (buyer.reads("account-bank"), buyer.reads("account-number")) == ("신한은행", account["number"])

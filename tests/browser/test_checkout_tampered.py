@@ -76,13 +76,16 @@ def test_where_the_pg_compares_nothing_we_stop_it_before_it_approves(shop: Store
 
 
 @anywhere
-def test_where_nobody_stops_it_the_money_pays_nothing_and_wakes_somebody(street: Street) -> None:
-    shop, comes = street
+def test_where_nobody_stops_it_the_money_pays_nothing_and_wakes_somebody(
+    street: Street, picture: Callable[[Page, str], None]
+) -> None:
+    shop, comes, screen = street
     invoice = shop.invoice()
     one = comes(shop.pays(invoice))
     unasked = {"amount": 100, "confirm_url": None}
     rewritten(one.page, unasked, before=lambda uid: shop.forgets_the_amount(uid, 100))
     one.begins().approves().sees("forgery")
+    picture(one.page, f"checkout-{screen}-10-forgery")
 
     assert shop.is_unpaid(invoice, kept=[100])
     assert [one["state"] for one in shop.shown(invoice)["attempts"]] == ["mismatch"]

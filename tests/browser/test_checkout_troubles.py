@@ -92,12 +92,6 @@ def test_who_presses_before_the_pgs_script_has_come_waits_for_it(shop: Storefron
     assert shop.is_paid_once(invoice)
 
 
-def test_without_scripts_at_all_it_says_what_is_missing(shop: Storefront, new_page: Callable[..., Page]) -> None:
-    one = Buyer(new_page(java_script_enabled=False), shop.pays(shop.invoice())).comes()
-
-    assert "자바스크립트" in one.reads("noscript")
-
-
 # --- the PG is away -------------------------------------------------------------------------------
 
 
@@ -121,11 +115,14 @@ def test_a_pg_that_is_away_opens_nothing_and_the_next_try_pays(restless: Storefr
     assert restless.is_paid_once(invoice)
 
 
-def test_a_pg_that_goes_away_after_the_buyer_paid_is_asked_until_it_answers(restless: Storefront, buyer: Comes) -> None:
+def test_a_pg_that_goes_away_after_the_buyer_paid_is_asked_until_it_answers(
+    restless: Storefront, buyer: Comes, picture: Callable[[Page, str], None]
+) -> None:
     invoice = restless.invoice()
     one = buyer(restless.pays(invoice)).begins()
     one.page.route("**/payments/complete", lambda route: (restless.stops_the_pg(), route.continue_()), times=1)
     one.approves().sees("pending")
+    picture(one.page, "checkout-computer-11-pending")
 
     restless.starts_the_pg()
     one.sees("paid")

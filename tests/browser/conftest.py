@@ -97,11 +97,9 @@ def shops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], 
 
 
 @pytest.fixture
-def shop(shops: Callable[[str], Storefront]) -> Iterator[Storefront]:
+def shop(shops: Callable[[str], Storefront]) -> Storefront:
     """A shop with the sandbox in it, shared with other tests: each brings its own customers."""
-    shop = shops("inside")
-    yield shop
-    shop.heals()
+    return shops("inside")
 
 
 class Street(NamedTuple):
@@ -118,12 +116,10 @@ def street(
     shops: Callable[[str], Storefront],
     buyer: Callable[[str], Buyer],
     caller: Callable[[str], Buyer],
-) -> Iterator[Street]:
+) -> Street:
     """The street of `everywhere` and `anywhere`."""
     door, screen = request.param
-    shop = shops(door)
-    yield Street(shop, caller if screen == "phone" else buyer, screen)
-    shop.heals()
+    return Street(shops(door), caller if screen == "phone" else buyer, screen)
 
 
 @pytest.fixture

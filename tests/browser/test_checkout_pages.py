@@ -1,6 +1,6 @@
 """Every state of the checkout page in a real Chromium: in both languages, on a screen and on the smallest phone.
 
-`BILLING_PICTURES=docs/screenshots` keeps one sheet of pictures per language and screen there.
+`BILLING_PICTURES=docs/pictures` keeps one sheet of pictures per language and screen there.
 """
 
 from __future__ import annotations
@@ -234,8 +234,9 @@ def test_every_state_has_its_words_in_sight_and_fits_on_the_smallest_phone(
         expect(page.locator(f"[data-panel={panel}]")).to_be_visible()
         expect(page.locator("[data-panel]:visible")).to_have_count(1)
         assert page.locator("html").get_attribute("lang") == language
-        taken.append(tmp_path / f"{name}.png")
-        page.screenshot(path=taken[-1], animations="disabled")
+        if _PICTURES:
+            taken.append(tmp_path / f"{name}.png")
+            page.screenshot(path=taken[-1], animations="disabled")
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme)
             poor = {text: ratio for text, ratio in page.evaluate(_CONTRAST) if ratio < 4.5}
@@ -243,7 +244,7 @@ def test_every_state_has_its_words_in_sight_and_fits_on_the_smallest_phone(
         for width in (options["viewport"]["width"], 320):
             page.set_viewport_size({"width": width, "height": 568})
             assert page.evaluate(_OVERFLOW) <= 0, f"{name} at {width} px"
-        page.close()
+        page.context.close()
     if _PICTURES:
         _sheet(new_page(**WIDE), taken, Path(_PICTURES) / f"checkout-{screen}-{language}.png")
 
@@ -262,31 +263,6 @@ def test_everything_can_be_done_from_the_keyboard(shop: Shop, new_page: Callable
         expect(page.get_by_test_id(expected)).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("iframe[name=iamport-window]")).to_be_visible()
-
-
-def test_a_second_click_opens_nothing_more(shop: Shop, new_page: Callable[..., Page]) -> None:
-    page = new_page(**WIDE)
-    asked = []
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("/open") else None)
-    page.goto(shop.pay())
-    page.get_by_test_id("begin").dblclick()
-    expect(page.locator("iframe[name=iamport-window]")).to_have_count(1)
-    page.get_by_test_id("begin").dispatch_event("click")
-    page.wait_for_timeout(200)
-    assert len(asked) == 1
-
-
-def test_who_goes_back_sees_how_things_stand(shop: Shop, new_page: Callable[..., Page]) -> None:
-    page = new_page(**WIDE)
-    link = shop.pay(methods=("card",))
-    page.goto(link)
-    press(page, "approve")
-    expect(page.get_by_test_id("panel-paid")).to_be_visible()
-    page.goto("about:blank")
-    page.go_back()
-    expect(page.get_by_test_id("panel-paid")).to_be_visible()
-    page.reload()
-    expect(page.get_by_test_id("panel-paid")).to_be_visible()
 
 
 @pytest.mark.parametrize(("button", "panel"), [("approve", "paid"), ("close", "canceled")])

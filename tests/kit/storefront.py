@@ -117,9 +117,9 @@ class Storefront:
         """The states of somebody's cards."""
         return [one["state"] for one in self.shell.does("card", "list", customer)["cards"]]
 
-    def events(self) -> list[str]:
-        """The topics of everything the host was told, or is about to be."""
-        return [one["topic"] for one in self.shell.does("events", "list", "--limit", "500")["events"]]
+    def events(self, customer: str) -> list[str]:
+        """The topics of everything the host was told about somebody, or is about to be."""
+        return [one["topic"] for one in self.shell.does("events", "list", "--customer", customer)["events"]]
 
     def ledger(self) -> Any:
         """What the PG itself has recorded."""
@@ -161,10 +161,6 @@ class Storefront:
 
     def _inbox(self) -> list[dict[str, Any]]:
         return list(self.shell.does("webhook", "list")["webhooks"])
-
-    def heals(self) -> None:
-        """Let everything at the PG go right again."""
-        httpx.delete(f"{self.pg}/_sandbox/faults")
 
     def forgets_the_amount(self, merchant_uid: str, amount: int) -> None:
         """The PG lets a window open for this amount: as one would whose contract compares nothing."""

@@ -176,7 +176,8 @@ class Usher:
             return "tampered"
         if uid not in self._given:
             return "forgotten"
-        if self.asks_first and imp_uid not in self._go:
+        # Nobody is asked before a deposit: the PG approves nothing there.
+        if self.asks_first and imp_uid not in self._go and one["pay_method"] != "vbank":
             return None
         others = "SELECT 1 FROM pg_payment WHERE stem = ? AND imp_uid <> ? AND took > 0"
         if self._db.execute(others, (uid[:-3], imp_uid)).fetchone() is not None:

@@ -154,6 +154,12 @@ _KEY = re.compile(rf"{KEY_PREFIX}[A-Za-z0-9_-]+")
 _PG_MAX, _KEY_MAX = 80, 55
 
 
+def takes_nothing_at_issue(provider: str) -> bool:
+    """True for a module of which it is documented that registering a card in its window never takes money."""
+    module = MODULES.get(provider)
+    return module is not None and all(one is OnIssue.NEVER for one in module.issues.values())
+
+
 class ChannelId(NamedTuple):
     """A channel as a request names it: `provider`, `provider.MID`, or a channel key, behind which the module is not seen."""
 

@@ -143,7 +143,9 @@ def outcome_of(verdict: Verdict | None, attempt: ChargeAttempt, fact: PaymentFac
             return Outcome(Completion.FORGED, uid)
         case Booked(state=AttemptState.DECLINED | AttemptState.REJECTED):
             return Outcome(_failed(attempt.fail_reason or "", attempt.fail_class), uid, attempt.fail_reason or "")
-    if fact is not None and fact.account is not None and unlike(attempt, fact, is_live=is_live):
+    # An account for something else, or a card registered where a payment was asked for.
+    is_answer = fact is not None and (fact.account is not None or fact.is_over_nothing)
+    if is_answer and fact is not None and unlike(attempt, fact, is_live=is_live):
         return Outcome(Completion.FORGED, uid)
     return unfinished(uid, fact, told)
 

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from billing.domain.channel import takes_nothing_at_issue
+
 
 class PaymentStatus(StrEnum):
     """Status of a record at the PG. Source: PortOne REST V1, PaymentAnnotation.status."""
@@ -95,7 +97,7 @@ class PaymentFact(NamedTuple):
     @property
     def is_money(self) -> bool:
         """True for a record of money the PG took, whether or not it was given back since."""
-        return self.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED) and self.amount > 0
+        return self._says_paid and self.amount > 0 and not self._only_registers
 
     @property
     def is_over_nothing(self) -> bool:
@@ -104,7 +106,19 @@ class PaymentFact(NamedTuple):
         Any browser can make one under any order number, so it may say nothing about an attempt.
         Source: PortOne REST V1, PaymentAnnotation.customer_uid_usage `issue` (the amount is the one the window showed).
         """
-        return self.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED) and self.amount <= 0
+        return self._says_paid and not self.is_money
+
+    @property
+    def _says_paid(self) -> bool:
+        return self.status in (PaymentStatus.PAID, PaymentStatus.CANCELLED)
+
+    @property
+    def _only_registers(self) -> bool:
+        """True for a card registered in a window of a PG that shows an amount there, and takes none.
+
+        Its record can carry the very number, amount and card of a charge of ours: all three are the page's to write.
+        """
+        return self.usage == "issue" and self.is_from_a_browser and takes_nothing_at_issue(self.pg_provider or "")
 
     @property
     def is_from_a_browser(self) -> bool:

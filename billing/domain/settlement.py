@@ -226,6 +226,8 @@ def unlike(attempt: ChargeAttempt, fact: PaymentFact, *, is_live: bool) -> tuple
         "currency": (attempt.currency, fact.currency),
         "customer_uid": (card, fact.customer_uid),  # a payment that keeps no card names none
         "sandbox": (not is_live, fact.sandbox),
+        # A card registered in a window is no payment of anything else, whatever number and amount its page wrote.
+        "usage": (attempt.way is Way.ISSUE, fact.usage == "issue" and fact.is_from_a_browser),
     }
     return tuple(name for name, (ours, theirs) in wanted.items() if ours != theirs)
 

@@ -185,3 +185,74 @@ def test_an_account_that_says_it_waits_for_years_is_waited_for_a_month(world: Wo
 
     assert world.attempts(one)[2].state is AttemptState.VOID
     assert "paid" in world.states(one)
+
+
+# --- a card registered, and called a payment ------------------------------------------------------
+
+
+def test_a_card_registered_under_the_next_number_for_the_right_amount_pays_nothing(world: World) -> None:
+    """The record says paid, the amount is ours, the card is ours: and no won has moved."""
+    one = declined_renewal(world)
+    number, customer = next_number(world, one), world.subscription(one).customer_id
+    with world.app.store.read() as tx:
+        (key,) = tx.customers.keys_of(customer)
+
+    window = registrant(world, customer).opens(merchant_uid=number, customer_uid=key.customer_uid, amount=9900)
+    ended = window.approves().reports()
+    assert kept(world) == [9900]
+    world.tick()
+    world.later(hours=2).tick()
+
+    assert ended.completion is not Completion.PAID
+    assert world.invoice(one).state is InvoiceState.PAID
+    assert kept(world) == [9900, 9900]
+    assert world.is_proven()
+
+
+def registered_for(world: World, one: str, number: str) -> None:
+    """The customer registers the very card it is charged on, under a charge's own number, and over its very amount."""
+    customer = world.subscription(one).customer_id
+    with world.app.store.read() as tx:
+        (key,) = tx.customers.keys_of(customer)
+    forged = {"merchant_uid": number, "customer_uid": key.customer_uid, "amount": 9900, "custom_data": None}
+    assert registrant(world, customer).opens(**forged).approves().result["status"] == "paid"
+
+
+def test_nor_under_the_number_of_a_charge_in_doubt(world: World) -> None:
+    one = declined_renewal(world)
+    world.pg.fault("lost_request", path="/subscribe/payments/again", times=1)
+    world.tick()
+
+    registered_for(world, one, world.attempts(one)[-1].merchant_uid)
+    world.later(minutes=3).tick()
+
+    assert world.attempts(one)[-1].state is AttemptState.UNKNOWN
+    assert kept(world) == [9900]
+
+
+def test_nor_under_the_number_of_a_charge_that_was_declined(database_url: str) -> None:
+    world = World(database_url, hears=True)
+    one = declined_renewal(world)
+
+    registered_for(world, one, world.attempts(one)[-1].merchant_uid)
+    world.pg.sandbox.deliver_webhooks()
+    world.app.heed()
+    world.app.reconcile()
+
+    assert world.attempts(one)[-1].state is AttemptState.DECLINED
+    assert world.invoice(one).state is InvoiceState.OPEN
+    assert world.app.reconcile().is_clean
+    world.close()
+
+
+def test_nor_in_the_window_that_was_opened_for_it(world: World) -> None:
+    one = declined_renewal(world)
+    customer = world.subscription(one).customer_id
+    with world.app.store.read() as tx:
+        (key,) = tx.customers.keys_of(customer)
+
+    window = payer(world, world.invoice(one).id).opens(customer_uid=key.customer_uid, pg="html5_inicis.INIBillTst")
+    ended = window.approves().reports()
+
+    assert ended.completion is not Completion.PAID
+    assert world.invoice(one).state is InvoiceState.OPEN

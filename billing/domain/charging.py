@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from billing.domain.attempt import (
+    BROWSER_WAYS,
     NUMBERS_PER_INVOICE,
     PROBE_WINDOW,
     AttemptState,
@@ -162,9 +163,10 @@ def ledger_of(custom_data: str | None) -> str | None:
 
 def is_news(fact: PaymentFact, known: ChargeAttempt | None) -> bool:
     """True when a record the probe found says something our rows do not know yet."""
-    if fact.is_over_nothing or (fact.is_from_a_browser and fact.status is PaymentStatus.READY):
-        # A window somebody opened and left stays `ready` at the PG for ever, and what a card leaves that was registered
-        # says paid: any browser can make them under any number, and they must not hold up what collects instead.
+    is_window = known is not None and known.way in BROWSER_WAYS
+    if fact.is_from_a_browser and not fact.is_money and (not is_window or fact.status is not PaymentStatus.FAILED):
+        # A window somebody opened and left stays `ready` for ever, one that was declined says failed, and what a card leaves
+        # that was registered says paid. Any browser can make them under any number: they must not hold up what collects.
         return False
     if known is None:
         return True

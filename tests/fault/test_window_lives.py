@@ -145,6 +145,22 @@ def test_a_charge_in_doubt_is_not_decided_by_a_window_somebody_opened_under_its_
     assert world.attempts(one)[-1].state is AttemptState.UNKNOWN
 
 
+def test_declines_left_under_every_number_to_come_use_up_none(world: World) -> None:
+    one = declined_renewal(world)
+    stem, link = world.invoice(one).uid_stem, payer(world, world.invoice(one).id)
+    for number in range(3, 17):
+        forged = link.opens(merchant_uid=f"{stem}a{number:02d}", amount=500, confirm_url=None).approves("balance")
+        assert forged.result["status"] == "failed"
+
+    for _ in range(4):
+        world.tick()
+        world.later(hours=1)
+
+    assert world.invoice(one).state is InvoiceState.PAID
+    assert kept(world) == [9900, 9900]
+    assert world.is_proven()
+
+
 # --- accounts -------------------------------------------------------------------------------------
 
 

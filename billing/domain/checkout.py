@@ -134,7 +134,7 @@ def outcome_of(verdict: Verdict | None, attempt: ChargeAttempt, fact: PaymentFac
         case Mismatch():
             return Outcome(Completion.FORGED, uid)
         case Declined(fact=failed):
-            return Outcome(_failed(failed.fail_reason or "", failed.decline_class), uid, failed.fail_reason or "")
+            return refused(uid, failed)
         case AccountIssued(fact=issued):
             return Outcome(Completion.ACCOUNT_ISSUED, uid, account=issued.account)
         case Booked(state=AttemptState.PAID | AttemptState.SURPLUS):
@@ -148,6 +148,11 @@ def outcome_of(verdict: Verdict | None, attempt: ChargeAttempt, fact: PaymentFac
     if is_answer and fact is not None and unlike(attempt, fact, is_live=is_live):
         return Outcome(Completion.FORGED, uid)
     return unfinished(uid, fact, told)
+
+
+def refused(merchant_uid: str, fact: PaymentFact) -> Outcome:
+    """The outcome of a window whose record says failed."""
+    return Outcome(_failed(fact.fail_reason or "", fact.decline_class), merchant_uid, fact.fail_reason or "")
 
 
 def unfinished(merchant_uid: str, fact: PaymentFact | None, told: str) -> Outcome:

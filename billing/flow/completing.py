@@ -8,7 +8,7 @@ from threading import Lock
 
 from billing.domain.allowance import Rations
 from billing.domain.attempt import AttemptState, ChargeAttempt, Way
-from billing.domain.checkout import Checkout, CheckoutState, Completion, Outcome, outcome_of, unfinished
+from billing.domain.checkout import Checkout, CheckoutState, Completion, Outcome, outcome_of, refused, unfinished
 from billing.domain.customer import KeyState
 from billing.domain.events import AuditEntry, Event
 from billing.domain.evidence import PaymentFact, PaymentStatus
@@ -148,7 +148,7 @@ class Completing:
             if differs:
                 return self._forged(number, fact, (), checkout, differs)
             if fact.status is PaymentStatus.FAILED:
-                return unfinished(number, fact, fact.fail_reason or told or "refused")
+                return refused(number, fact)
         if checkout.state is CheckoutState.OPEN and not self._confirmed(checkout):
             return unfinished(number, fact, told)
         return Outcome(Completion.REGISTERED, number, charge=self._charged(checkout))

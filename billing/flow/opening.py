@@ -5,7 +5,7 @@ What `charging` is for a billing key: it plans, probes and arms. The browser sen
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from billing.domain.attempt import (
@@ -34,8 +34,6 @@ from billing.flow.vouching import Vouching
 from billing.flow.windows import Params, Windows
 from billing.ports import Gateway, Token
 from billing.store.unit import Store, Tx
-
-log = logging.getLogger("billing.window")
 
 WINDOW_NUMBERS = NUMBERS_PER_INVOICE - 4
 """The last order numbers of an invoice are for what collects by itself: a buyer's many tries must not use them up."""
@@ -166,12 +164,11 @@ class Opening:
         if not is_wanted(invoice, subscription):
             raise RuleError("invoice", f"number {invoice.number} is not owed any more", "ask the merchant")
         earlier = tx.attempts.of_invoices([invoice.id])[invoice.id]
-        is_worn_out = any(old.wire_count >= OPENINGS_MAX for old in earlier if old.way in BROWSER_WAYS)
-        if is_worn_out or len(tx.accounts.of_invoice(invoice.id)) >= ACCOUNTS_MAX:
-            raise RuleError("invoice", "was tried too often", "ask the merchant")
         for live in (old for old in earlier if old.state in LIVE):
             is_window = live.way in BROWSER_WAYS and live.state is not AttemptState.MISMATCH
             return live if is_window else Outcome(Completion.PENDING, live.merchant_uid)
+        if earlier:
+            _refuse_worn_out(tx, earlier)
         way, card = Way.WINDOW, ""
         if one.purpose is Purpose.CARD:
             mine, _ = self._with_a_card(tx, one.id)
@@ -227,6 +224,7 @@ class Opening:
         may_open = row.state in (AttemptState.PLANNED, AttemptState.SENDING, AttemptState.UNKNOWN, AttemptState.VOID)
         if not (is_wanted(invoice, subscription) and is_alone and may_open):
             return None
+        _refuse_worn_out(tx, list(rows.values()))
         until = tx.now + self._policy.patience.lease
         sending = armed(row._replace(fence=row.fence + 1), token_fp=token.fingerprint, now=tx.now, until=until)
         tx.attempts.update([sending], was=[row])
@@ -236,3 +234,10 @@ class Opening:
         if sending.way is Way.ISSUE:
             return Opened(self._windows.issuing(one, sending, owner, identity.ledger_id))
         return Opened(self._windows.paying(one, sending, method, owner, identity.ledger_id))
+
+
+def _refuse_worn_out(tx: Tx, attempts: Sequence[ChargeAttempt]) -> None:
+    """Raise `RuleError` where windows and accounts have put off collecting this invoice often enough."""
+    openings = [one.wire_count for one in attempts if one.way in BROWSER_WAYS]
+    if any(count >= OPENINGS_MAX for count in openings) or len(tx.accounts.of_invoice(attempts[0].invoice_id)) >= ACCOUNTS_MAX:
+        raise RuleError("invoice", "was tried too often", "ask the merchant")

@@ -521,6 +521,20 @@ def test_a_card_is_registered_in_the_window_and_no_won_is_counted(world: World) 
     assert world.is_proven()
 
 
+def test_a_card_that_was_refused_says_why_and_another_can_be_tried(world: World) -> None:
+    customer = world.customer(None, tel=TEL)
+    buyer = registrant(world, customer)
+
+    first = buyer.opens().approves("wrong_number")
+    ended = first.reports()
+
+    assert (ended.completion, ended.status) == (Completion.FAILED, "failed")
+    assert ended.message
+    second = buyer.opens()
+    assert second.number != first.number
+    assert second.approves().reports().completion is Completion.REGISTERED
+
+
 def test_what_waited_for_the_card_is_charged_at_once(world: World) -> None:
     one = owed(world)
     customer = world.subscription(one).customer_id

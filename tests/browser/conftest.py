@@ -1,4 +1,4 @@
-"""A real Chromium, started once, and pages in it that reach this machine only.
+"""A real Chromium, started for this folder, and pages in it that reach this machine only.
 
 A missing browser fails the tests that want one: they are never skipped.
 """
@@ -32,7 +32,8 @@ anywhere = pytest.mark.parametrize("street", [("beside", "computer"), ("inside",
 """Each kind of screen, and each door, once."""
 
 
-@pytest.fixture(scope="session")
+# Not for the session: while Playwright runs, no other test of the same process can run an event loop of its own.
+@pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     """Playwright, for its descriptions of phones."""
     expect.set_options(timeout=20_000)
@@ -40,7 +41,7 @@ def playwright() -> Iterator[Playwright]:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     """The browser of this machine, without a window, with a fresh profile."""
     path = next((found for found in ("/usr/bin/chromium", shutil.which("chromium")) if found and Path(found).exists()), None)

@@ -15,6 +15,7 @@ from billing.domain.invoice import Collection
 from billing.domain.policy import Policy
 from billing.domain.wording import refuse_card_numbers
 from billing.errors import CredentialsRefused, GatewayError, GatewayUnavailable, RuleError
+from billing.flow.poison import POISON
 from billing.flow.vouching import Vouching
 from billing.ports import CardSecrets, Gateway
 from billing.store.unit import Store, Tx
@@ -96,7 +97,7 @@ class Registration:
         fact = self._gateway.get_key(customer_uid)
         if fact is None:
             raise KeyNotThere(f"the PG shows no key {customer_uid} yet; ask again later")
-        if self._policy.is_live and fact.sandbox:
+        if self._is_play_money(fact):
             raise RuleError("card", "the PG registered it on a test channel", "check BILLING_PG against the live channels")
         current = self._store.run(lambda tx: self._current(tx, fact, actor))
         self.sweep()
@@ -147,18 +148,26 @@ class Registration:
             except GatewayError as error:
                 log.warning("key %s waits for the next sweep: %s", key.customer_uid, error)
                 break
+            except POISON:
+                # What a card of one customer is about, its page and its PG say: it must not keep a renewal from being charged.
+                log.exception("card %s could not be settled", key.customer_uid)
         return settled
 
     def _finished(self, key: BillingKey) -> bool:
         if key.state is KeyState.PENDING:
             with self._store.read() as tx:
                 newest = tx.customers.keys_of(key.customer_id)[-1]
-            if newest.id == key.id and self._gateway.get_key(key.customer_uid) is not None:
+            fact = self._gateway.get_key(key.customer_uid) if newest.id == key.id else None
+            if fact is not None and not self._is_play_money(fact):
                 self.confirm(key.customer_uid, actor="engine")
                 return True
         self._gateway.delete_key(key.customer_uid, reason="replaced by a new card")
         self._store.run(lambda tx: self._removed(tx, key, "engine"))
         return True
+
+    def _is_play_money(self, fact: KeyFact) -> bool:
+        """True for a card of a test channel in live mode: a window's page names the channel, and there any card is good."""
+        return self._policy.is_live and fact.sandbox
 
     def begin(self, tx: Tx, owner: Customer) -> BillingKey:
         """A row for a card that is about to be registered, under a name of its own. `owner` is locked by the caller."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from billing.domain.attempt import AttemptState
 from billing.domain.checkout import Completion
+from billing.domain.customer import KeyState
 from billing.domain.invoice import InvoiceState
+from billing.errors import RuleError
 from tests.kit.buyer import TEL, payer, registrant
 from tests.kit.world import World
 
@@ -272,3 +276,37 @@ def test_nor_in_the_window_that_was_opened_for_it(world: World) -> None:
 
     assert ended.completion is not Completion.PAID
     assert world.invoice(one).state is InvoiceState.OPEN
+
+
+# --- cards nobody can take ------------------------------------------------------------------------
+
+
+def test_a_card_registered_on_a_test_channel_counts_for_nothing_and_delays_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page names the channel: a buyer of a live shop can choose its test channel, where any card is good."""
+    customer, other = world.customer(None, tel=TEL), world.subscriber()
+    registrant(world, customer).opens().approves()
+    monkeypatch.setattr(world.app.cards, "_policy", replace(world.app.policy, is_live=True))
+
+    world.at("2024-02-29 10:00").tick()
+
+    assert len(world.invoices(other)) == 2
+    assert kept(world) == [9900, 9900]
+    with world.app.store.read() as tx:
+        assert [key.state for key in tx.customers.keys_of(customer)] == [KeyState.REMOVED]
+
+
+def test_a_card_that_cannot_be_settled_delays_nobody(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    customer, other = world.customer(None, tel=TEL), world.subscriber()
+    registrant(world, customer).opens().approves()
+    monkeypatch.setattr(world.app.cards, "_current", _breaks)
+
+    world.at("2024-02-29 10:00").tick()
+
+    assert len(world.invoices(other)) == 2
+    assert kept(world) == [9900, 9900]
+
+
+def _breaks(*_: object) -> None:
+    raise RuleError("card", "has a name longer than any column")

@@ -250,7 +250,8 @@ def _out_of_a_window(attempt: ChargeAttempt, evidence: Evidence, *, is_live: boo
         return Declined(uid, invoice_id, facts[-1])
     if open_for < patience.window:
         return Wait(uid, invoice_id, "the window may still be open")
-    if not evidence.absence_counts or any(fact.status is PaymentStatus.OTHER for fact in facts):
+    is_unclear = any(fact.status is PaymentStatus.OTHER for fact in facts) and open_for < patience.deposit
+    if not evidence.absence_counts or is_unclear:
         return Wait(uid, invoice_id, "what the PG shows says neither yes nor no")
     return Lapsed(uid, invoice_id, account)
 

@@ -218,7 +218,7 @@ class IamportGateway:
         def look(uid: str) -> PaymentFact | None:
             about = f"find {uid} paid"
             frame = self._asking.get(f"/payments/find/{segment('merchant_uid', uid)}/paid", about)
-            found = self._read(about, lambda: wire.payment(frame.response, self._declines)) if frame else None
+            found = self._read(about, lambda: wire.seen(frame.response, self._declines)) if frame else None
             if found is None or found.is_money:
                 return found
             # A card registered under this number says paid, too, over nothing: money may hide behind it.
@@ -252,7 +252,7 @@ class IamportGateway:
         """
         about, path = f"look up {imp_uid}", f"/payments/{segment('imp_uid', imp_uid)}"
         frame = self._asking.get(path if self._is_live else f"{path}?include_sandbox=true", about)
-        return self._read(about, lambda: wire.payment(frame.response, self._declines)) if frame else None
+        return self._read(about, lambda: wire.seen(frame.response, self._declines)) if frame else None
 
     def list_payments(
         self,

@@ -124,15 +124,41 @@ def payment(record: object, declines: DeclineTable) -> PaymentFact:
     )
 
 
-def payments(records: object, declines: DeclineTable) -> list[PaymentFact]:
-    """A list of payment records, the earliest started first, whatever order they came in.
+def seen(record: object, declines: DeclineTable) -> PaymentFact:
+    """One record of a look-up; one that cannot be read still says that there is one, and which.
+
+    Anybody with a browser can leave a record of half a won under a number of ours. It proves nothing, but so would its
+    absence, and it must not keep others of the same look-up from being read.
 
     Raises:
-        Unreadable: not a list, or one of the records cannot be read.
+        Unreadable: it does not even say whose it is.
+    """
+    try:
+        return payment(record, declines)
+    except Unreadable:
+        found = _object(record)
+        return PaymentFact(
+            imp_uid=_needed(found, "imp_uid"),
+            merchant_uid=_needed(found, "merchant_uid"),
+            status=PaymentStatus.OTHER,
+            amount=0,
+            cancel_amount=0,
+            currency="",
+            sandbox=found.get("sandbox") is True,
+            started_at=_moment(found.get("started_at")),
+            channel=_text(found.get("channel")),
+        )
+
+
+def payments(records: object, declines: DeclineTable) -> list[PaymentFact]:
+    """The records of a look-up, the earliest started first, whatever order they came in; see `seen`.
+
+    Raises:
+        Unreadable: not a list, or one of the records does not even say whose it is.
     """
     if not isinstance(records, list):
         raise Unreadable("the payments are not a list")
-    facts = [(_seconds(record.get("started_at")) or 0, payment(record, declines)) for record in map(_object, records)]
+    facts = [(_seconds(record.get("started_at")) or 0, seen(record, declines)) for record in map(_object, records)]
     facts.sort(key=lambda pair: pair[0])
     return [fact for _, fact in facts]
 

@@ -310,3 +310,45 @@ def test_a_card_that_cannot_be_settled_delays_nobody(world: World, monkeypatch: 
 
 def _breaks(*_: object) -> None:
     raise RuleError("card", "has a name longer than any column")
+
+
+# --- records nobody can read ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("forged", [{"amount": 100.5}, {"currency": "XYZ"}], ids=["half-a-won", "no-currency"])
+@pytest.mark.parametrize("act", ["approves", "balance"])
+def test_a_record_that_cannot_be_read_delays_nobody_else(world: World, forged: dict[str, Any], act: str) -> None:
+    one, other = declined_renewal(world), world.subscriber()
+    link = payer(world, world.invoice(one).id)
+    link.opens(merchant_uid=next_number(world, one), confirm_url=None, **forged).approves(act)
+    link.opens(merchant_uid=next_number(world, other), confirm_url=None, **forged).approves(act)
+
+    world.at("2024-04-01 10:00").tick()
+    world.later(minutes=10).tick()
+
+    assert world.invoices(other)[-1].state is InvoiceState.PAID
+    assert (
+        len(
+            [
+                row
+                for row in world.pg.kept()
+                if row["merchant_uid"] == world.attempts(other)[-1].merchant_uid and row["kept"] == 9900
+            ]
+        )
+        == 1
+    )
+
+
+def test_an_outcome_in_doubt_is_decided_beside_a_record_that_cannot_be_read(world: World) -> None:
+    one, other = declined_renewal(world), world.subscriber()
+    window = payer(world, world.invoice(one).id).opens(currency="XYZ", confirm_url=None).approves()
+    world.pg.fault("lost_reply", path="/subscribe/payments/again")
+    world.at("2024-04-01 10:00").tick()
+    world.pg.heals()
+
+    for _ in range(4):
+        world.later(minutes=10).tick()
+
+    assert window.result["status"] == "paid"
+    assert world.invoices(other)[-1].state is InvoiceState.PAID
+    assert [finding.kind for finding in world.app.reconcile().unexplained] == ["unreadable"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from billing.domain.attempt import ChargeAttempt, all_uids, probe_uids, stem_of
+from billing.domain.attempt import AttemptState, ChargeAttempt, all_uids, probe_uids, stem_of
 from billing.domain.charging import is_news
 from billing.domain.evidence import PaymentFact
 from billing.domain.settlement import Verdict
 from billing.flow.adopting import adopt
 from billing.flow.settlement import Settlement
 from billing.ports import Gateway
-from billing.store.unit import Store
+from billing.store.unit import Store, Tx
 
 log = logging.getLogger("billing.probing")
 
@@ -74,7 +74,16 @@ class Probing:
         """Settle what the PG remembers of one invoice, oldest number first, writing rows we lost."""
         log.warning("the PG knows %d charges of invoice %s that we do not", len(news), held.invoice_id)
         verdicts: list[Verdict] = []
+        if any(fact.is_money for some in news.values() for fact in some):
+            # It never left, and money of an earlier number comes first: settled or parked, the invoice is not charged now.
+            self._store.run(lambda tx: _give_way(tx, held))
         for uid in sorted(news):
             self._store.run(lambda tx, uid=uid: adopt(tx, held.invoice_id, news[uid][0], held=[held]))  # type: ignore[misc]
             verdicts += self._settlement.settle([uid])
         return verdicts
+
+
+def _give_way(tx: Tx, held: ChargeAttempt) -> None:
+    row = tx.attempts.locked([held.id])[held.id]
+    if row.fence == held.fence and row.state is AttemptState.PLANNED:
+        tx.attempts.update([row._replace(state=AttemptState.VOID, wake_at=None, moved_at=tx.now)], was=[row])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from billing import fault
-from billing.domain.attempt import AttemptState, ChargeAttempt
+from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt
 from billing.domain.booking import Booking, Case, booked
 from billing.domain.evidence import Answered, PaymentFact, Reply, Silence, Unauthorized
 from billing.domain.policy import Policy
@@ -191,6 +191,10 @@ class Settlement:
             self._give_back(tx, booking)
         fault.point("K09")
         return verdicts
+
+    def _is_another_live(self, tx: Tx, attempt: ChargeAttempt) -> bool:
+        others = tx.attempts.of_invoices([attempt.invoice_id])[attempt.invoice_id]
+        return any(one.state in LIVE and one.id != attempt.id for one in others)
 
     def _give_back(self, tx: Tx, booking: Booking) -> None:
         """Book what the PG had given back before we knew of the payment, and plan to give back what was paid twice."""

@@ -34,6 +34,7 @@ _ASK_SECONDS = 10.0
 _PATIENCE = 30.0
 """How long a browser waits for a page of the shop."""
 _THINKING = (5.0, 40.0, 600.0, 3300.0, 3700.0, 9000.0, 30 * 3600.0)
+_BILLING = "html5_inicis.INIBillTst"
 _CARDS = ("approves",) * 8 + ("balance", "lost", "late", "wrong_number")
 _RESULT = re.compile(r'data-result="([^"]*)"')
 
@@ -246,6 +247,15 @@ class Buyers:
             {"pay_method": "vbank", "vbank_due": "20341231", "customer_uid": None},
             {"pay_method": "vbank", "amount": 100, "merchant_uid": f"{uid[:-2]}{int(uid[-2:]) + 1:02d}", "vbank_due": "20341231"},
         )
+        charge = db.execute(
+            "SELECT merchant_uid, customer_uid, amount FROM billing_attempt WHERE way = 'key' AND state <> 'paid'"
+            " ORDER BY rowid DESC LIMIT 5"
+        ).fetchall()
+        if charge:
+            # The card of a charge is registered under its very number and over its very amount: paid, and no won has moved.
+            number, card, amount = random.choice(charge)
+            issue = {"merchant_uid": number, "customer_uid": card, "amount": amount, "pay_method": "card", "pg": _BILLING}
+            changes = (*changes, issue, issue)
         change = random.choice(changes)
         self._life.trace.count("window tampered with")
         self._life.tell("buyer", f"tampers: {change}")

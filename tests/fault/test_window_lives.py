@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -276,6 +277,25 @@ def test_nor_in_the_window_that_was_opened_for_it(world: World) -> None:
 
     assert ended.completion is not Completion.PAID
     assert world.invoice(one).state is InvoiceState.OPEN
+
+
+def test_a_deposit_of_another_amount_under_a_number_that_was_declined_is_parked_and_ends_no_pass(world: World) -> None:
+    one, other = declined_renewal(world), world.subscriber()
+    link = payer(world, world.invoice(one).id, "card", "vbank")
+    account, card = link.opens("vbank"), link.opens()
+    account.approves()
+    assert card.approves("balance").reports().completion is Completion.FAILED  # of two records the PG shows the newest
+    body = json.dumps({"imp_uid": account.imp_uid, "amount": 5000}).encode()
+    world.pg.sandbox.handle("POST", "/_sandbox/vbank/deposit", {"content-type": "application/json"}, body)
+
+    link.tries()  # plans a number, and its probe finds the deposit
+    world.at("2024-03-02 10:00").tick()
+    world.at("2024-03-31 10:00").tick()
+
+    assert AttemptState.MISMATCH in [attempt.state for attempt in world.attempts(one)]
+    assert world.invoices(other)[-1].state is InvoiceState.PAID
+    assert len(world.pg.arrivals()) == 3  # January, the declined February, and the other: nothing was charged beside it
+    assert world.is_proven()
 
 
 # --- cards nobody can take ------------------------------------------------------------------------

@@ -244,7 +244,7 @@ def _out_of_a_window(attempt: ChargeAttempt, evidence: Evidence, *, is_live: boo
     waiting = [fact for fact in facts if fact.account is not None and fact.status is PaymentStatus.READY]
     # Whoever pays into an account for something else is not paying this; until then it is as good as none.
     account = next((fact for fact in reversed(waiting) if not unlike(attempt, fact, is_live=is_live)), None)
-    if account is not None and open_for < patience.deposit and _takes_deposits(account, now - patience.deposit_grace):
+    if account is not None and _takes_deposits(account, now - patience.deposit_grace, at_most=patience.deposit):
         return AccountIssued(uid, invoice_id, account)
     if facts and all(fact.status is PaymentStatus.FAILED for fact in facts):
         return Declined(uid, invoice_id, facts[-1])
@@ -256,8 +256,13 @@ def _out_of_a_window(attempt: ChargeAttempt, evidence: Evidence, *, is_live: boo
     return Lapsed(uid, invoice_id, account)
 
 
-def _takes_deposits(fact: PaymentFact, at: datetime) -> bool:
-    return fact.account is not None and (fact.account.due_at is None or at < fact.account.due_at)
+def _takes_deposits(fact: PaymentFact, at: datetime, *, at_most: timedelta) -> bool:
+    """True until the deadline of an account, and never longer after it was issued than `at_most`."""
+    if fact.account is None:
+        return False
+    issued_at = fact.account.issued_at or fact.started_at
+    is_fresh = issued_at is None or at < issued_at + at_most
+    return is_fresh and (fact.account.due_at is None or at < fact.account.due_at)
 
 
 def _without_a_record(attempt: ChargeAttempt, evidence: Evidence, *, now: datetime, patience: Patience) -> Verdict:

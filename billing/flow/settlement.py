@@ -11,7 +11,18 @@ from billing.domain.attempt import LIVE, AttemptState, ChargeAttempt
 from billing.domain.booking import Booking, Case, booked
 from billing.domain.evidence import Answered, PaymentFact, Reply, Silence, Unauthorized
 from billing.domain.policy import Policy
-from billing.domain.settlement import AccountIssued, Evidence, Lapsed, NeverArrived, Rejected, Unsent, Verdict, Wait, judge
+from billing.domain.settlement import (
+    AccountIssued,
+    Evidence,
+    Lapsed,
+    Mismatch,
+    NeverArrived,
+    Rejected,
+    Unsent,
+    Verdict,
+    Wait,
+    judge,
+)
 from billing.errors import GatewayError, InvariantBroken
 from billing.flow import journal
 from billing.flow.poison import POISON
@@ -167,7 +178,13 @@ class Settlement:
                 now=tx.now,
                 patience=self._policy.patience,
             )
+            if isinstance(verdict, Mismatch) and attempt.state not in LIVE and self._is_another_live(tx, attempt):
+                # Parking it would make two live attempts of one invoice. Reconciliation brings it back when that one is decided.
+                verdict = Wait(verdict.merchant_uid, verdict.invoice_id, "another attempt of its invoice is under way")
             verdicts.append(verdict)
+            if isinstance(verdict, Lapsed) and attempt.wake_at is not None and attempt.wake_at <= tx.now:
+                # Whoever held it has slept since he looked: an hour has passed by now, and what he saw is older.
+                continue
             if (isinstance(verdict, NEGATIVE) or _says_nothing_new(verdict, attempt)) and fences.get(attempt.id) != attempt.fence:
                 continue
             booking = booked(

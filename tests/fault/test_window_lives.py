@@ -298,6 +298,48 @@ def test_a_deposit_of_another_amount_under_a_number_that_was_declined_is_parked_
     assert world.is_proven()
 
 
+def test_beside_a_window_that_may_be_open_such_a_deposit_waits_to_be_parked(world: World) -> None:
+    one = declined_renewal(world)
+    link = payer(world, world.invoice(one).id, "card", "vbank")
+    account, card = link.opens("vbank"), link.opens()
+    account.approves()
+    card.approves("balance").reports()
+    link.opens()
+    body = json.dumps({"imp_uid": account.imp_uid, "amount": 5000}).encode()
+    world.pg.sandbox.handle("POST", "/_sandbox/vbank/deposit", {"content-type": "application/json"}, body)
+
+    assert account.reports().completion is not Completion.PAID
+    for _ in range(4):
+        world.later(hours=1).tick()
+    world.app.reconcile()
+
+    assert AttemptState.MISMATCH in [attempt.state for attempt in world.attempts(one)]
+    assert kept(world) == [5000, 9900]
+    assert world.is_proven()
+
+
+def test_a_worker_that_slept_after_its_look_lets_no_window_lapse(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = declined_renewal(world)
+    window = payer(world, world.invoice(one).id).opens(confirm_url=None)
+    world.later(minutes=10)
+    look = world.app.settlement._learn
+
+    def slow(*given: Any, **more: Any) -> Any:
+        seen = look(*given, **more)
+        world.later(minutes=70)
+        window.approves()
+        return seen
+
+    with monkeypatch.context() as patched:
+        patched.setattr(world.app.settlement, "_learn", slow)
+        world.app._resolution.resolve(10)
+    assert world.attempts(one)[-1].state is AttemptState.UNKNOWN
+
+    world.later(minutes=5).tick()
+    assert world.invoice(one).state is InvoiceState.PAID
+    assert kept(world) == [9900, 9900]
+
+
 # --- cards nobody can take ------------------------------------------------------------------------
 
 

@@ -74,8 +74,9 @@ class Probing:
         """Settle what the PG remembers of one invoice, oldest number first, writing rows we lost."""
         log.warning("the PG knows %d charges of invoice %s that we do not", len(news), held.invoice_id)
         verdicts: list[Verdict] = []
-        if any(fact.is_money for some in news.values() for fact in some):
-            # It never left, and money of an earlier number comes first: settled or parked, the invoice is not charged now.
+        if held.merchant_uid not in news and any(fact.is_money for some in news.values() for fact in some):
+            # It never left, and money of an earlier number comes first: settled or parked, the invoice is not charged now. Where
+            # its own number has a record, of a life this database forgot, that decides it.
             self._store.run(lambda tx: _give_way(tx, held))
         for uid in sorted(news):
             self._store.run(lambda tx, uid=uid: adopt(tx, held.invoice_id, news[uid][0], held=[held]))  # type: ignore[misc]
